@@ -1,0 +1,157 @@
+"""The nouns of `sc`, as data that does not change. One word per thing, see CONTRIBUTING.
+
+People write YAML, which `sc.documents` reads with patience. Machines write JSON, and that is read
+and written here, strictly: what a stranger could have written never reaches these functions unread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Optional, Union
+
+Command = Union[str, tuple[str, ...]]
+"""A string is run by `/bin/sh -c`; a tuple is run as it is, without a shell."""
+
+_NO_ENV: Mapping[str, str] = {}
+
+
+class Run(NamedTuple):
+    """One command with its own output path.
+
+    A named tuple and no dataclass: a batch may have millions, and this is half the memory.
+    """
+
+    cmd: Command
+    remote_output_path: str
+    """The place as its author wrote it, made absolute: `s3://…`, `sfs://…`, or a folder."""
+    local_results_dir: Optional[str] = None
+    """None: a fresh folder, removed after the upload."""
+    timeout: Optional[float] = None
+    """Seconds."""
+    retries: int = 0
+    env: Mapping[str, str] = _NO_ENV
+    gpus: Optional[float] = None
+    working_directory: Optional[str] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of a run in a batch file; what has its default is left out."""
+        document: dict[str, Any] = {
+            "cmd": self.cmd if isinstance(self.cmd, str) else list(self.cmd),
+            "remote_output_path": self.remote_output_path,
+        }
+        for name in ("local_results_dir", "timeout", "retries", "gpus", "working_directory"):
+            value = getattr(self, name)
+            if value:
+                document[name] = value
+        if self.env:
+            document["env"] = dict(self.env)
+        return document
+
+
+def command_text(cmd: Command) -> str:
+    """The command as one line for people: a list is quoted as a shell would need it."""
+    import shlex
+
+    return cmd if isinstance(cmd, str) else shlex.join(cmd)
+
+
+def command_hash(run: Run) -> str:
+    """What decides whether a run is still the same: its command and its own environment.
+
+    16 hexadecimal digits of SHA-256. Two runs with equal hashes do the same work.
+    """
+    what = [run.cmd if isinstance(run.cmd, str) else list(run.cmd), sorted(run.env.items())]
+    text = json.dumps(what, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A file of runs.
+
+    `runs` can be iterated again and again and knows its length, but is not always a list:
+    for a large JSON file it reads them from the disk each time (see `sc.documents`).
+    """
+
+    remote_output_path: str
+    runs: Collection[Run]
+    nprocs: Optional[int] = None
+    """Runs at a time per machine; None: the number of GPUs, else of vCPUs, of the machine."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """On which machines a job runs."""
+
+    name: str
+    instance_types: tuple[str, ...]
+    """`("local",)` is this machine; several mean any of them."""
+    scale: int = 1
+    """At most this many machines at any moment."""
+    working_directory: Optional[str] = None
+    start_script: Optional[str] = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    use_spot_instance: bool = False
+    image: Optional[str] = None
+    disk_space: Optional[int] = None
+    """GiB."""
+    region: Optional[str] = None
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    instance_profile: Optional[str] = None
+    key_name: Optional[str] = None
+    max_hours: Optional[float] = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    """Keys of Saturn Cloud recipes that mean nothing here; told in one line."""
+
+    @property
+    def is_local(self) -> bool:
+        return self.instance_types == ("local",)
+
+
+class Outcome(NamedTuple):
+    """How one run ended: a line of `records/<id>-<k>.jsonl`, in this order of keys."""
+
+    remote_output_path: str
+    command_hash: str
+    code: Optional[int]
+    """0 to 255, as in `status_code`; None where none was written (interrupted, upload given up)."""
+    cause: str
+    """`exit`, `signal`, `timeout`, `oom`, `not-started`, `upload`, `interrupted` or `lost`."""
+    attempt: int
+    """From 1: the attempt that ended thus."""
+    machine: str
+    rank: int
+    started: float
+    """Unix seconds of that machine's clock, of the first attempt's start."""
+    ended: float
+    """Unix seconds of that machine's clock, when the process tree was gone."""
+    reason: str = ""
+    """For `not-started`, `upload` and `lost`: a sentence."""
+
+    def to_line(self) -> str:
+        """One line of JSON, without the line's end."""
+        return json.dumps(self._asdict(), ensure_ascii=True, separators=(",", ":"))
+
+    @classmethod
+    def from_line(cls, line: str) -> Outcome:
+        """The reverse of `to_line`. Raises ValueError on anything else."""
+        document = json.loads(line)
+        if not isinstance(document, dict):
+            raise ValueError("a record is a JSON object")
+        try:
+            outcome = cls(**{name: document[name] for name in cls._fields if name in document})
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        if not isinstance(outcome.remote_output_path, str) or outcome.cause not in CAUSES:
+            raise ValueError("not a record of a run")
+        return outcome
+
+
+CAUSES = frozenset(
+    ["exit", "signal", "timeout", "oom", "not-started", "upload", "interrupted", "lost"]
+)

@@ -1,0 +1,66 @@
+"""The name of every key that `sc` writes: below a run's output path, and below a job's.
+
+A place is a text such as `s3://bucket/prefix`, `sfs://owner/path` or `/folder`; `join` goes down from it.
+"""
+
+from __future__ import annotations
+
+STDOUT, STDERR, STATUS_CODE, RESULTS, ATTEMPTS = (
+    "stdout",
+    "stderr",
+    "status_code",
+    "results",
+    "attempts",
+)
+JOBS = ".sc"
+"""The folder below a batch's output path under which each job keeps what it needs."""
+
+
+def join(place: str, *names: str) -> str:
+    """`place` with `names` below it, one slash between each."""
+    return "/".join([place.rstrip("/"), *names]) if names else place
+
+
+def job(batch_output_path: str, name: str) -> str:
+    """The job's own place, the JOB_URL of `sc work`."""
+    return join(batch_output_path, JOBS, name)
+
+
+def part(job_url: str, number: int) -> str:
+    return join(job_url, "parts", f"{number}.json")
+
+
+def claim(job_url: str, number: int) -> str:
+    return join(job_url, "claims", str(number))
+
+
+def done(job_url: str, number: int) -> str:
+    return join(job_url, "done", str(number))
+
+
+def heartbeat(job_url: str, worker_id: str) -> str:
+    return join(job_url, "workers", f"{worker_id}.json")
+
+
+def records(job_url: str, worker_id: str, sequence: int) -> str:
+    return join(job_url, "records", f"{worker_id}-{sequence}.jsonl")
+
+
+def log(job_url: str, worker_id: str) -> str:
+    return join(job_url, "logs", worker_id)
+
+
+def stop(job_url: str) -> str:
+    return join(job_url, "stop")
+
+
+def recipe(job_url: str) -> str:
+    return join(job_url, "recipe.json")
+
+
+def program(job_url: str) -> str:
+    return join(job_url, "sc.pyz")
+
+
+def synced(job_url: str, sha256: str) -> str:
+    return join(job_url, "sync", f"{sha256}.tar.gz")

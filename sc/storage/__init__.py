@@ -1,0 +1,74 @@
+"""Where outputs and a job's keys are kept: a folder (`sc.storage.local`) or S3 (`sc.storage.s3`).
+
+`open_storage()` gives one object that takes any place (`s3://…`, `sfs://…`, `file:///…`, a folder) and hands
+the call to the right kind. boto3 is imported when the first `s3://` place is used, not before.
+A storage is for one process: open another after a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Optional, Protocol
+
+
+class Entry(NamedTuple):
+    """What a listing or `stat` tells of one object."""
+
+    place: str
+    """The full place, in the form in which it was asked for (an `sfs://` question has `sfs://` answers)."""
+    size: int
+    """Bytes."""
+    tag: str
+    """Changes whenever the content does: S3's ETag without quotes; of a folder, a text of mtime, size and inode."""
+    age_seconds: float
+    """By the storage's own clock, never by this machine's."""
+
+
+class Storage(Protocol):
+    """All that `sc` asks of a place.
+
+    Every method raises MissingError where the object has to be there and is not, and StorageError,
+    with a sentence that names the place and the next step, for everything else. Passing trouble (time-outs,
+    5xx, 429, SlowDown, resets) is tried again inside for about a minute before it is an error.
+    Nobody ever sees half an object.
+    """
+
+    def local_path(self, place: str) -> Optional[str]:
+        """The folder or file of this machine that the place is, or None if it is elsewhere."""
+
+    def put(self, place: str, data: bytes) -> str:
+        """Store `data`, replacing what was there. Returns the tag."""
+
+    def put_file(self, place: str, path: str) -> None:
+        """Store a file of any size in bounded memory; it may grow meanwhile (its size now counts)."""
+
+    def get(self, place: str, start: int = 0) -> bytes:
+        """The content from byte `start` on; a negative `start` counts from the end."""
+
+    def get_file(self, place: str, path: str) -> None:
+        """Fetch into a local file, made at once (written beside it, then renamed), in bounded memory."""
+
+    def stat(self, place: str) -> Optional[Entry]:
+        """None if there is nothing."""
+
+    def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
+        """Every object below the place (a folder; not a mere prefix), in the order of its key's UTF-8 bytes.
+
+        `start_after` and `end_before` are texts relative to the place and bound the range (both exclusive).
+        """
+
+    def list_folders(self, place: str) -> Iterator[str]:
+        """The names of what lies directly below the place and has something below itself."""
+
+    def delete(self, places: Iterable[str]) -> None:
+        """Remove objects, many to a request; what is not there is no error."""
+
+    def create(self, place: str, data: bytes) -> Optional[str]:
+        """Store only if nothing is there. Returns the tag, or None if somebody was first.
+
+        After a write whose answer was lost the same call may meet its own object: it then compares the content
+        and returns the tag all the same if it is equal.
+        """
+
+    def replace(self, place: str, data: bytes, tag: str) -> Optional[str]:
+        """Store only if the object still has this tag. Returns the new tag, or None if it has changed or gone."""
