@@ -1,0 +1,49 @@
+"""What every test may ask for. The machinery is in tests/servers.py (S3) and tests/machines.py (bare machines)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import S3Server, s3_server
+
+STRANGERS = ("AWS_", "SC_", "SATURN_", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "SHIV_")
+"""Variables of whoever starts the tests that would lead them elsewhere."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> None:
+    for name in list(os.environ):
+        if name.startswith(STRANGERS):
+            del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server (SeaweedFS), the same for all tests of the session."""
+    with s3_server(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(seaweed: S3Server) -> str:
+    """The name of a bucket that nobody else uses."""
+    return seaweed.bucket()
+
+
+@pytest.fixture
+def s3_environment(seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with this process (and its children) led to it by the environment."""
+    for name, value in seaweed.environment().items():
+        monkeypatch.setenv(name, value)
+    return seaweed
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The folder with pyproject.toml."""
+    return Path(__file__).resolve().parent.parent
