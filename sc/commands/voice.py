@@ -1,0 +1,88 @@
+"""How a command speaks: results to stdout, talk to stderr, and nothing that a name holds can steer the terminal."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Optional, TextIO
+
+from sc.reports import printable
+
+
+def result(text: str = "") -> None:
+    """One line of what was asked for, to stdout. The caller has made it `printable`."""
+    sys.stdout.write(text + "\n")
+
+
+def say(text: str = "") -> None:
+    """One line of talk, to stderr. That nobody listens any more is no reason to stop working."""
+    mutter(printable(text) + "\n")
+
+
+def mutter(raw: str) -> None:
+    """Write to stderr as it is; a terminal or pipe that has gone is ignored."""
+    try:
+        sys.stderr.write(raw)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def open_streams() -> None:
+    """Make stdout and stderr take any text, whatever the locale is, and exist, even if they were closed."""
+    for name in ("stdout", "stderr"):
+        stream: Optional[TextIO] = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+            continue
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def is_terminal(environ: Mapping[str, str]) -> bool:
+    """True where a line may be redrawn: stderr is a terminal that understands it."""
+    try:
+        return sys.stderr.isatty() and environ.get("TERM", "dumb") != "dumb"
+    except ValueError:
+        return False
+
+
+def width() -> int:
+    """Columns of the terminal."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def program(argv: Optional[Sequence[str]] = None, executable: Optional[str] = None) -> str:
+    """How this program was called, quoted for a shell, so that the commands it names can be pasted.
+
+    `./sc.pyz` stays that; a file that cannot be executed is named behind its Python; what the PATH finds is
+    named alone.
+    """
+    typed = (sys.argv if argv is None else argv)[0]
+    python = executable or sys.executable or "python3"
+    if os.path.basename(typed) in ("__main__.py", "-m", ""):
+        return f"{shlex.quote(python)} -m sc"
+    name = os.path.basename(typed)
+    found = shutil.which(name)
+    if found is not None and os.path.realpath(found) == os.path.realpath(typed):
+        return shlex.quote(name)
+    if os.path.isfile(typed) and not os.access(typed, os.X_OK):
+        return f"{shlex.quote(_short(python))} {shlex.quote(typed)}"
+    return shlex.quote(typed)
+
+
+def _short(python: str) -> str:
+    """The Python's name alone, where the PATH leads to the same."""
+    name = os.path.basename(python)
+    found = shutil.which(name)
+    same = found is not None and os.path.realpath(found) == os.path.realpath(python)
+    return name if same else python
+
+
+def command_line(*words: str) -> str:
+    """A line that can be pasted into a shell: this program and the words."""
+    return " ".join([program(), *(shlex.quote(word) for word in words)])
