@@ -1,13 +1,14 @@
 """Where outputs and a job's keys are kept: a folder (`sc.storage.local`) or S3 (`sc.storage.s3`).
 
-`open_storage()` gives one object that takes any place (`s3://…`, `sfs://…`, `file:///…`, a folder) and hands
-the call to the right kind. boto3 is imported when the first `s3://` place is used, not before.
-A storage is for one process: open another after a fork.
+`open_storage()` gives one object that takes any place (`s3://…`, `sfs://…`, `file:///…`, a folder)
+and hands the call to the right kind. boto3 is imported when the first `s3://` place is used, not
+before. A storage is for one process, whose threads may share it: open another after a fork.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Optional, Protocol
 
 
@@ -15,11 +16,12 @@ class Entry(NamedTuple):
     """What a listing or `stat` tells of one object."""
 
     place: str
-    """The full place, in the form in which it was asked for (an `sfs://` question has `sfs://` answers)."""
+    """The full place, in the form in which it was asked for: `sfs://` asked, `sfs://` answered."""
     size: int
     """Bytes."""
     tag: str
-    """Changes whenever the content does: S3's ETag without quotes; of a folder, a text of mtime, size and inode."""
+    """Changes whenever the content does: S3's ETag without quotes; of a folder, a text of
+    mtime, size and inode."""
     age_seconds: float
     """By the storage's own clock, never by this machine's."""
 
@@ -27,11 +29,18 @@ class Entry(NamedTuple):
 class Storage(Protocol):
     """All that `sc` asks of a place.
 
-    Every method raises MissingError where the object has to be there and is not, and StorageError,
-    with a sentence that names the place and the next step, for everything else. Passing trouble (time-outs,
-    5xx, 429, SlowDown, resets) is tried again inside for about a minute before it is an error.
-    Nobody ever sees half an object.
+    Every method raises MissingError where the object has to be there and is not, InputError for
+    what is no place, and StorageError, with a sentence that names the place and the next step, for
+    everything else. Passing trouble (time-outs, 5xx, 429, SlowDown, resets) is tried again inside
+    for about a minute before it is an error. Nobody ever sees half an object.
     """
+
+    def check(self, place: str) -> None:
+        """Prove that the place can be used for outputs, without any effect there; raise if not.
+
+        Of a folder the nearest one above that exists must be writable; of S3 the bucket must
+        answer, and soon: this is the first contact.
+        """
 
     def local_path(self, place: str) -> Optional[str]:
         """The folder or file of this machine that the place is, or None if it is elsewhere."""
@@ -40,21 +49,22 @@ class Storage(Protocol):
         """Store `data`, replacing what was there. Returns the tag."""
 
     def put_file(self, place: str, path: str) -> None:
-        """Store a file of any size in bounded memory; it may grow meanwhile (its size now counts)."""
+        """Store a file of any size in bounded memory; it may grow meanwhile: its size now counts."""
 
     def get(self, place: str, start: int = 0) -> bytes:
         """The content from byte `start` on; a negative `start` counts from the end."""
 
     def get_file(self, place: str, path: str) -> None:
-        """Fetch into a local file, made at once (written beside it, then renamed), in bounded memory."""
+        """Fetch into a local file, which appears at once when all is there, in bounded memory."""
 
     def stat(self, place: str) -> Optional[Entry]:
         """None if there is nothing."""
 
     def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
-        """Every object below the place (a folder; not a mere prefix), in the order of its key's UTF-8 bytes.
+        """Every object below the place (a folder; not a mere prefix), by its key's UTF-8 bytes.
 
-        `start_after` and `end_before` are texts relative to the place and bound the range (both exclusive).
+        `start_after` and `end_before` are texts relative to the place and bound the range (both
+        exclusive), so that several threads can list a range each.
         """
 
     def list_folders(self, place: str) -> Iterator[str]:
@@ -66,9 +76,19 @@ class Storage(Protocol):
     def create(self, place: str, data: bytes) -> Optional[str]:
         """Store only if nothing is there. Returns the tag, or None if somebody was first.
 
-        After a write whose answer was lost the same call may meet its own object: it then compares the content
-        and returns the tag all the same if it is equal.
+        After a write whose answer was lost the same call may meet its own object: it then compares
+        the content and returns the tag all the same if it is equal.
         """
 
     def replace(self, place: str, data: bytes, tag: str) -> Optional[str]:
-        """Store only if the object still has this tag. Returns the new tag, or None if it has changed or gone."""
+        """Store only if the object still has this tag; None if it has changed or gone.
+
+        Returns the new tag. Among several callers with the same tag exactly one wins.
+        """
+
+
+def open_storage(environ: Mapping[str, str] = os.environ) -> Storage:
+    """One storage for any place. Costs nothing until a place is used."""
+    from sc.storage.router import AnyStorage
+
+    return AnyStorage(environ)
