@@ -1,0 +1,171 @@
+"""The door to AWS: a call is data, an answer is data, a refusal is a sentence.
+
+boto3 is imported when the first call is sent, so that a look at a recipe costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Optional, Protocol
+
+from sc.errors import CloudError, InputError
+
+
+class Call(NamedTuple):
+    """One request to an API of AWS, with the names that botocore gives to it."""
+
+    service: str
+    operation: str
+    parameters: Mapping[str, Any]
+
+
+class Aws(Protocol):
+    """What the rest of the fleet asks of AWS. All raise AwsRefused."""
+
+    @property
+    def region(self) -> str: ...
+
+    def send(self, call: Call) -> Any:
+        """The parsed answer."""
+
+    def pages(self, call: Call, key: str) -> Iterator[Any]:
+        """The items under `key` of every page of the answer."""
+
+    def endpoint(self, service: str, region: Optional[str] = None) -> str:
+        """The URL at which a service is asked."""
+
+
+class AwsRefused(CloudError):
+    """AWS said no. `code` is its own word for why, `""` when it was not reached at all."""
+
+    def __init__(self, sentence: str, code: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Boto3:
+    """AWS itself, or what `AWS_ENDPOINT_URL` points at, through boto3."""
+
+    def __init__(self, region: Optional[str] = None) -> None:
+        self._asked_region = region
+        self._session: Any = None
+        self._clients: dict[tuple[str, Optional[str]], Any] = {}
+
+    @property
+    def region(self) -> str:
+        region = self._asked_region or self._open().region_name
+        if not region:
+            raise InputError(
+                "No AWS region is known: write `region: eu-west-1` (or another) into the recipe's spec, "
+                "or set AWS_REGION."
+            )
+        return str(region)
+
+    def send(self, call: Call) -> Any:
+        with _Translated(call):
+            return getattr(self._client(call.service), call.operation)(**call.parameters)
+
+    def pages(self, call: Call, key: str) -> Iterator[Any]:
+        with _Translated(call):
+            paginator = self._client(call.service).get_paginator(call.operation)
+            for page in paginator.paginate(**call.parameters):
+                yield from page.get(key, [])
+
+    def endpoint(self, service: str, region: Optional[str] = None) -> str:
+        with _Translated(Call(service, "connect", {})):
+            return str(self._client(service, region).meta.endpoint_url)
+
+    def _open(self) -> Any:
+        if self._session is None:
+            import boto3
+
+            with _Translated(Call("sts", "connect", {})):
+                self._session = boto3.session.Session()
+        return self._session
+
+    def _client(self, service: str, region: Optional[str] = None) -> Any:
+        key = (service, region)
+        if key not in self._clients:
+            from botocore.config import Config
+
+            # Describe calls of a large account are throttled now and then; ten tries last about a minute.
+            config = Config(retries={"mode": "standard", "total_max_attempts": 10}, read_timeout=30)
+            # Prices are told from one region only: https://docs.aws.amazon.com/general/latest/gr/billing.html
+            place = "us-east-1" if service == "pricing" else region or self.region
+            self._clients[key] = self._open().client(service, region_name=place, config=config)
+        return self._clients[key]
+
+
+class _Translated:
+    """Turns what botocore raises inside the `with` into an AwsRefused that names the call."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None or not isinstance(error, Exception):
+            return
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if isinstance(error, ClientError):
+            told = error.response.get("Error", {})
+            code, message = str(told.get("Code", "")), str(told.get("Message", ""))
+            raise AwsRefused(refusal(self._call, code, message), code) from error
+        if isinstance(error, BotoCoreError):
+            raise AwsRefused(unreached(self._call, type(error).__name__, str(error))) from error
+
+
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403")
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+_UNKNOWN_KEY = (
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+)
+_QUOTA = (
+    "VcpuLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "LimitExceeded",
+    "ResourceLimitExceeded",
+)
+
+
+def permission(call: Call) -> str:
+    """The IAM action of a call: `ec2:CreateLaunchTemplate`."""
+    odd = {"head_bucket": "ListBucket"}
+    name = odd.get(call.operation) or "".join(word.title() for word in call.operation.split("_"))
+    return f"{call.service}:{name}"
+
+
+def refusal(call: Call, code: str, message: str) -> str:
+    """The sentence for an answer of AWS that is an error."""
+    said = f"{call.service} {call.operation.replace('_', ' ')}: {message or code} ({code})"
+    if code in _DENIED:
+        return f"AWS denied {said}. You need the permission {permission(call)}; `sc setup` prints the whole policy."
+    if code in _EXPIRED:
+        return f"Your AWS credentials have expired ({said}). Log in again, for example with `aws sso login`."
+    if code in _UNKNOWN_KEY:
+        return f"AWS does not know your credentials ({said}). `aws sts get-caller-identity` shows which are used."
+    if code in _QUOTA:
+        return f"A quota of your account is used up: {said}. Ask for more in Service Quotas, or lower `scale`."
+    return f"AWS said no to {said}."
+
+
+def unreached(call: Call, kind: str, text: str) -> str:
+    """The sentence for a call that found no answer."""
+    if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
+        return (
+            f"No AWS credentials are to be found ({text}). Run `aws configure`, or set AWS_PROFILE."
+        )
+    if kind in (
+        "ProfileNotFound",
+        "SSOTokenLoadError",
+        "UnauthorizedSSOTokenError",
+        "TokenRetrievalError",
+    ):
+        return f"Your AWS credentials cannot be used: {text}. Look at AWS_PROFILE, or run `aws sso login`."
+    return f"AWS could not be asked ({permission(call)}): {text}. Is the network up, and the region right?"

@@ -1,0 +1,236 @@
+"""What a worker on EC2 asks of the machine that it runs on. For `sc work JOB_URL --fleet ec2`.
+
+    here = InstanceSide.on_this_machine(job_url)
+    here.id, here.kind          what to call this worker and its machine in heartbeats
+    here.proved()               once, when the start script has passed and the first part is taken
+    here.notice()               every 5 seconds or so: a Notice that this machine will be taken away, or None
+    here.leave(job_over, tell)  at the end, whatever the reason: this machine goes, for good
+    here.give_back(tell)        instead of `leave`, when work is left and AWS shall bring another machine
+
+The bootstrap's part of the bargain: whenever the worker ends, the machine powers itself off, and that
+terminates it. A worker that ends with a code other than 0 has its log stored under `logs/<instance id>`; if it
+had not called `proved` yet, that boot is counted as failed and its place in the group is given up.
+
+AWS replaces lost machines only after somebody has called `proved` (see `ec2_requests`): until then a boot that
+always fails cannot start machines for ever, even if nobody watches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from typing import Any, Callable, NamedTuple, Optional, Protocol
+
+from sc.errors import CloudError
+from sc.fleets import Tell
+from sc.fleets.ec2_aws import Aws, Boto3, Call
+from sc.fleets.ec2_found import find_by_name
+from sc.fleets.ec2_names import group_name
+from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
+
+READY_FILE = "/var/lib/sc/ready"
+"""There once the worker has proved that this image boots; the bootstrap's watchdog looks for it."""
+METADATA = "http://169.254.169.254"
+
+
+class Notice(NamedTuple):
+    """This machine is going to be taken away."""
+
+    kind: str
+    """`interruption` (spot, certain), `rebalance` (spot, likely, no date), `ending` (the group ends it)."""
+    seconds_left: Optional[float]
+    """How long runs may go on; None where nobody knows, and then they may finish."""
+
+
+class Metadata:
+    """The instance metadata service, version 2. Asked with urllib alone: a poll must cost nothing."""
+
+    def __init__(self, endpoint: str = METADATA, seconds: float = 2.0) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._seconds = seconds
+        self._token = ""
+
+    def get(self, path: str) -> Optional[str]:
+        """The text at a path, or None where there is nothing. Raises OSError when the service is away."""
+        for _ in range(2):  # a token lives six hours, a worker may live longer: 401 means a new one
+            try:
+                return self._ask(
+                    "GET", path, {"X-aws-ec2-metadata-token": self._token or self._renew()}
+                )
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code == 404:
+                    return None
+                if error.code != 401:
+                    raise
+                self._token = ""
+        return None
+
+    def _renew(self) -> str:
+        seconds = {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}
+        self._token = self._ask("PUT", "api/token", seconds)
+        return self._token
+
+    def _ask(self, method: str, path: str, headers: dict[str, str]) -> str:
+        request = urllib.request.Request(
+            f"{self._endpoint}/latest/{path}", headers=headers, method=method
+        )
+        # No proxy, whatever the environment says: the address is the machine's own.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=self._seconds) as answer:
+            return str(answer.read().decode())
+
+
+class Reads(Protocol):
+    def get(self, path: str) -> Optional[str]: ...
+
+
+class InstanceSide:
+    """The worker's view of its own EC2 instance."""
+
+    def __init__(
+        self,
+        job_url: str,
+        metadata: Reads,
+        aws: Optional[Callable[[str], Aws]] = None,
+        ready_file: str = READY_FILE,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        identity = json.loads(metadata.get("dynamic/instance-identity/document") or "{}")
+        self.id = str(identity.get("instanceId") or metadata.get("meta-data/instance-id") or "")
+        self.kind = str(
+            identity.get("instanceType") or metadata.get("meta-data/instance-type") or ""
+        )
+        self.region = str(
+            identity.get("region") or metadata.get("meta-data/placement/region") or ""
+        )
+        if not self.id or not self.region:
+            raise CloudError(
+                "This is no EC2 instance: its metadata service tells no id or region. "
+                "`sc work JOB_URL` without --fleet ec2 works anywhere."
+            )
+        self.group = group_name(job_url)
+        self._metadata = metadata
+        self._connect = aws or Boto3
+        self._aws: Optional[Aws] = None
+        self._ready_file = ready_file
+        self._now = now
+        self._sleep = sleep
+
+    @classmethod
+    def on_this_machine(cls, job_url: str) -> InstanceSide:
+        """Raises CloudError where there is no metadata service."""
+        endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or METADATA
+        try:
+            return cls(job_url, Metadata(endpoint))
+        except (OSError, ValueError) as error:
+            raise CloudError(
+                f"This is no EC2 instance: its metadata service does not answer ({error}). "
+                "`sc work JOB_URL` without --fleet ec2 works anywhere."
+            ) from error
+
+    def notice(self) -> Optional[Notice]:
+        """Whether this machine is going to be taken away. One or a few requests to the machine's own metadata
+        service; silence there is no notice, and never an error."""
+        try:
+            action = self._metadata.get("meta-data/spot/instance-action")
+            if action:
+                return Notice("interruption", self._seconds_until(action))
+            if self._metadata.get("meta-data/autoscaling/target-lifecycle-state") == "Terminated":
+                return Notice("ending", None)
+            if self._metadata.get("meta-data/events/recommendations/rebalance"):
+                return Notice("rebalance", None)
+        except (OSError, ValueError):
+            return None
+        return None
+
+    def proved(self) -> None:
+        """This image boots and does the job's work: from now on AWS replaces what is lost.
+
+        Never raises; a refusal only means that lost machines are not replaced, and is returned by `refused`.
+        """
+        with open(self._ready_file, "a", encoding="ascii"):
+            pass
+        self.refused = self._try(
+            "resume_processes",
+            {"AutoScalingGroupName": self.group, "ScalingProcesses": ["ReplaceUnhealthy"]},
+        )
+
+    refused: Optional[str] = None
+    """Why `proved` or `leave` could not do all that they should, as a sentence for the log."""
+
+    def leave(self, job_over: bool, tell: Tell) -> None:
+        """End this machine without a replacement. `job_over`: every part is done or lost, or `stop` is there.
+
+        When the job is over, one of the machines still there stays till the others are gone, and then removes the
+        group, the launch template and the security group: the one with the smallest id, so that no two
+        wait for each other. Returns quickly or after some minutes; the caller then just exits. Never raises.
+        """
+        try:
+            if job_over and self._is_the_one_that_stays():
+                tell(f"The job is over: {self.id} removes what was made for it")
+                removal = Removal(self._cloud(), tell, self._until(REMOVAL_SECONDS), self._sleep)
+                for sentence in removal.from_inside(
+                    find_by_name(self._cloud(), self.group), self.id
+                ):
+                    tell(sentence)
+                return
+        except CloudError as error:
+            self.refused = str(error)
+            tell(self.refused)
+        self._end_myself(decrement=True, tell=tell)
+
+    def give_back(self, tell: Tell) -> None:
+        """End this machine and let AWS bring another in its place (spot notice, or a machine that is unwell)."""
+        self._end_myself(decrement=False, tell=tell)
+
+    def _is_the_one_that_stays(self) -> bool:
+        asked = Call(
+            "autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroupNames": [self.group]}
+        )
+        groups = self._cloud().send(asked)["AutoScalingGroups"]
+        return bool(groups) and self.id == min([*in_service(groups[0]), self.id])
+
+    def _end_myself(self, decrement: bool, tell: Tell) -> None:
+        trouble = self._try(
+            "terminate_instance_in_auto_scaling_group",
+            {"InstanceId": self.id, "ShouldDecrementDesiredCapacity": decrement},
+        )
+        if trouble:  # powering off ends the machine all the same; AWS may then bring another, which leaves in turn
+            self.refused = trouble
+            tell(trouble)
+
+    def _try(self, operation: str, parameters: dict[str, Any]) -> Optional[str]:
+        try:
+            self._cloud().send(Call("autoscaling", operation, parameters))
+        except CloudError as error:
+            return str(error)
+        return None
+
+    def _cloud(self) -> Aws:
+        if self._aws is None:
+            self._aws = self._connect(self.region)
+        return self._aws
+
+    def _until(self, seconds: float) -> Callable[[], bool]:
+        end = self._now() + seconds
+        return lambda: self._now() < end
+
+    def _seconds_until(self, action: str) -> float:
+        import datetime
+
+        moment = str(json.loads(action)["time"]).replace("Z", "+00:00")
+        return datetime.datetime.fromisoformat(moment).timestamp() - self._now()
+
+
+def in_service(group: dict[str, Any]) -> list[str]:
+    """The machines of a group, as DescribeAutoScalingGroups tells it, that AWS believes to be well."""
+    return [
+        instance["InstanceId"]
+        for instance in group["Instances"]
+        if instance["LifecycleState"] == "InService" and instance["HealthStatus"] != "Unhealthy"
+    ]

@@ -1,0 +1,61 @@
+"""What everything that belongs to a job is called on AWS. Pure.
+
+Names come from the job's URL alone, so whoever knows the URL finds the machines: a second attempt, a worker,
+or `sc stop` on another laptop. Nothing has to be remembered anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any, Optional
+
+JOB_TAG = "sc:job"
+"""Carries the job's name; whatever bears it was made by `sc`."""
+URL_TAG = "sc:url"
+PROFILE = "sc-machine"
+"""The instance profile, and its role, that `sc setup` makes and a recipe has by default."""
+
+_LONGEST_VALUE = 256
+_SAFE = "/:.@+-_ "
+
+
+def group_name(job_url: str) -> str:
+    """The name of the Auto Scaling group, the launch template and the security group of a job.
+
+    At most 76 characters of letters, digits, `.`, `_` and `-`: all three services take that.
+    """
+    url = job_url.rstrip("/")
+    return f"sc-{job_name(url)}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def job_name(job_url: str) -> str:
+    return job_url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def url_to_tag(job_url: str) -> Optional[str]:
+    """The URL in the letters that tags of all services allow (`=2A` for `*`), or None if it is too long."""
+    text = urllib.parse.quote(job_url.rstrip("/"), safe=_SAFE).replace("%", "=").replace("~", "=7E")
+    return text if len(text) <= _LONGEST_VALUE else None
+
+
+def url_from_tag(text: str) -> str:
+    return urllib.parse.unquote(text.replace("=", "%"))
+
+
+def tags(job_url: str, own: Mapping[str, str]) -> dict[str, str]:
+    """The tags of everything made for a job: the user's own, and ours, which win."""
+    ours = {"Name": f"sc {job_name(job_url)}", **own, JOB_TAG: job_name(job_url)}
+    url = url_to_tag(job_url)
+    return {**ours, URL_TAG: url} if url else ours
+
+
+def tag_list(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """As EC2 and IAM want them."""
+    return [{"Key": key, "Value": value} for key, value in values.items()]
+
+
+def from_tag_list(answer: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a described resource, as a mapping."""
+    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}

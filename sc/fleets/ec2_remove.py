@@ -1,0 +1,217 @@
+"""Taking away what a job has on AWS: from outside (`sc stop`, a launch that failed) and by its last machine.
+
+Both ways can be repeated, by anybody, at any time; what is gone already is no error.
+
+The order matters. From outside: the group first, since while it lives AWS may start machines. From inside, by the
+last machine: the group last, since that ends the machine which does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Callable
+
+from sc.errors import CloudError
+from sc.fleets import Tell
+from sc.fleets.ec2_aws import Aws, AwsRefused, Call
+from sc.fleets.ec2_found import Found, find_by_name
+
+REMOVAL_SECONDS = 300.0
+"""Ending an instance takes seconds to some minutes; its security group is free only then."""
+_POLL_SECONDS = 3.0
+
+_GONE = (
+    "InvalidLaunchTemplateName.NotFoundException",
+    "InvalidLaunchTemplateId.NotFound",
+    "InvalidGroup.NotFound",
+    "InvalidInstanceID.NotFound",
+)
+# Of the AWS API: a group that is being deleted, or whose instances change state just now.
+_BUSY = ("DependencyViolation", "ResourceInUse", "ResourceInUseFault", "ScalingActivityInProgress")
+
+Check = Callable[[], bool]
+Sleep = Callable[[float], None]
+
+
+@dataclass
+class Removal:
+    """One attempt to take everything away. `left` collects a sentence for each thing that stays."""
+
+    aws: Aws
+    tell: Tell
+    more_time: Check
+    """Whether waiting may go on."""
+    sleep: Sleep
+    left: list[str] = field(default_factory=list)
+
+    def from_outside(self, found: Found, leave_time: Check = lambda: False) -> list[str]:
+        """End the machines, wait until they are gone, remove the rest. While `leave_time()` is true machines may
+        leave by themselves, which saves what their runs printed. Returns `left`."""
+        if found.group is not None:
+            self._let_them_leave(found, leave_time)
+            self._attempt(
+                f"Auto Scaling group {found.name}",
+                self._by_hand(
+                    "autoscaling delete-auto-scaling-group --force-delete "
+                    f"--auto-scaling-group-name {found.name}"
+                ),
+                lambda: self.delete_group(found.name),
+            )
+        self._end_instances(found.name)
+        self._delete_rest(find_by_name(self.aws, found.name))
+        return self.left
+
+    def from_inside(self, found: Found, instance_id: str) -> list[str]:
+        """The same, by the job's last machine, which ends with it. Returns `left`, if there is still time to."""
+        if found.group is not None:
+            self._hold_launches(found.name)
+        self._wait_for_others(found.name, instance_id)
+        for group_id in found.security_groups:
+            self._attempt(
+                f"security group {group_id}",
+                self._by_hand(f"ec2 delete-security-group --group-id {group_id}"),
+                partial(self._step_out_and_delete, instance_id, group_id),
+            )
+        self._delete_rest(found, but_security_groups=True)
+        if found.group is not None:
+            self.delete_group(found.name)
+        return self.left
+
+    def delete_group(self, name: str) -> None:
+        """With its instances."""
+        self._quietly(
+            Call(
+                "autoscaling",
+                "delete_auto_scaling_group",
+                {"AutoScalingGroupName": name, "ForceDelete": True},
+            )
+        )
+
+    def _let_them_leave(self, found: Found, leave_time: Check) -> None:
+        self._hold_launches(found.name)
+        while found.alive and leave_time():
+            self.tell(f"{len(found.alive)} machines are asked to leave")
+            self.sleep(_POLL_SECONDS)
+            found = find_by_name(self.aws, found.name)
+
+    def _hold_launches(self, name: str) -> None:
+        what = {"AutoScalingGroupName": name, "ScalingProcesses": ["Launch", "ReplaceUnhealthy"]}
+        try:
+            self._quietly(Call("autoscaling", "suspend_processes", what))
+        except CloudError as error:
+            self.tell(str(error))  # deleting the group is what counts, and comes next
+
+    def _end_instances(self, name: str) -> None:
+        found = find_by_name(self.aws, name)
+        asked: set[str] = set()
+        while found.alive or found.group is not None:
+            fresh = [identity for identity in found.alive if identity not in asked]
+            if fresh:
+                self.tell(f"Ending {', '.join(fresh)}")
+                asked.update(fresh)
+                self._attempt(
+                    f"instances {', '.join(fresh)}",
+                    self._by_hand(f"ec2 terminate-instances --instance-ids {' '.join(fresh)}"),
+                    partial(
+                        self._quietly, Call("ec2", "terminate_instances", {"InstanceIds": fresh})
+                    ),
+                )
+            if not self.more_time():
+                self._still_there(found)
+                return
+            self.sleep(_POLL_SECONDS)
+            found = find_by_name(self.aws, name)
+
+    def _still_there(self, found: Found) -> None:
+        if found.alive:
+            ids = " ".join(found.alive)
+            command = self._by_hand(f"ec2 terminate-instances --instance-ids {ids}")
+            self._leave(f"instances {ids}", "AWS has not ended them yet", command)
+        elif not any(found.name in sentence for sentence in self.left):
+            command = self._by_hand(
+                f"autoscaling describe-auto-scaling-groups --auto-scaling-group-names {found.name}"
+            )
+            self._leave(f"Auto Scaling group {found.name}", "AWS is still deleting it", command)
+
+    def _delete_rest(self, found: Found, but_security_groups: bool = False) -> None:
+        if found.has_template:
+            template = {"LaunchTemplateName": found.name}
+            self._attempt(
+                f"launch template {found.name}",
+                self._by_hand(f"ec2 delete-launch-template --launch-template-name {found.name}"),
+                lambda: self._quietly(Call("ec2", "delete_launch_template", template)),
+            )
+        for group_id in [] if but_security_groups else found.security_groups:
+            self._attempt(
+                f"security group {group_id}",
+                self._by_hand(f"ec2 delete-security-group --group-id {group_id}"),
+                partial(self._delete_security_group, group_id),
+            )
+
+    def _wait_for_others(self, name: str, instance_id: str) -> None:
+        while self.more_time():
+            others = [one for one in find_by_name(self.aws, name).alive if one != instance_id]
+            if not others:
+                return
+            self.sleep(_POLL_SECONDS)
+
+    def _step_out_and_delete(self, instance_id: str, group_id: str) -> None:
+        """A security group cannot be deleted while an instance is in it, the deleting one included: so this machine
+        first goes over into its VPC's own default group, if that lets it talk on."""
+        asked = Call("ec2", "describe_security_groups", {"GroupIds": [group_id]})
+        vpc = self.aws.send(asked)["SecurityGroups"][0]["VpcId"]
+        of_vpc = [
+            {"Name": "vpc-id", "Values": [vpc]},
+            {"Name": "group-name", "Values": ["default"]},
+        ]
+        asked = Call("ec2", "describe_security_groups", {"Filters": of_vpc})
+        default = self.aws.send(asked)["SecurityGroups"]
+        if not default or not lets_out(default[0]):
+            raise CloudError("the VPC's default security group lets nothing out")
+        step = {"InstanceId": instance_id, "Groups": [default[0]["GroupId"]]}
+        self.aws.send(Call("ec2", "modify_instance_attribute", step))
+        self._delete_security_group(group_id)
+
+    def _delete_security_group(self, group_id: str) -> None:
+        while True:
+            try:
+                self._quietly(Call("ec2", "delete_security_group", {"GroupId": group_id}))
+            except AwsRefused as error:
+                if error.code not in _BUSY or not self.more_time():
+                    raise
+                self.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    def _quietly(self, call: Call) -> None:
+        """Send it; that the thing is gone already is as good."""
+        try:
+            self.aws.send(call)
+        except AwsRefused as error:
+            no_group = call.service == "autoscaling" and "not found" in str(error).lower()
+            if error.code not in _GONE and not no_group:
+                raise
+
+    def _attempt(self, what: str, command: str, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except CloudError as error:
+            self._leave(what, str(error).rstrip("."), command)
+        else:
+            self.tell(f"Removed {what}" if not what.startswith("instances") else f"Asked: {what}")
+
+    def _leave(self, what: str, why: str, command: str) -> None:
+        self.left.append(f"Could not end {what}: {why}. By hand: {command}")
+
+    def _by_hand(self, words: str) -> str:
+        return f"aws --region {self.aws.region} {words}"
+
+
+def lets_out(security_group: dict[str, Any]) -> bool:
+    """Whether the group has the rule that lets everything out over IPv4, which a hardened account may have taken."""
+    return any(
+        rule.get("IpProtocol") == "-1"
+        and any(area.get("CidrIp") == "0.0.0.0/0" for area in rule.get("IpRanges", []))
+        for rule in security_group.get("IpPermissionsEgress", [])
+    )
