@@ -114,7 +114,7 @@ def _no_such_word(word: str) -> str:
     names = [known.name for known in WORDS]
     if word.startswith("-"):
         return f"there is no option {word}; a command comes first, 'sc --help' lists them"
-    return f"there is no command {word!r}{_nearest(word, names)}; 'sc --help' lists them"
+    return f"there is no command {word!r}{_nearest(word, names)} ('sc --help' lists them)"
 
 
 def _no_such_option(command: str, word: str, options: Iterable[str]) -> str:
@@ -124,12 +124,12 @@ def _no_such_option(command: str, word: str, options: Iterable[str]) -> str:
         )
     word = word.split("=", 1)[0]
     hint = _nearest(word, options)
-    return f"{command}: there is no option {word}{hint}; 'sc {command} --help' lists them"
+    return f"{command}: there is no option {word}{hint} ('sc {command} --help' lists them)"
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _tell(error: ScError) -> int:

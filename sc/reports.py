@@ -135,12 +135,11 @@ def progress(
 
 
 def rate(per_second: float) -> str:
-    """In the unit that gives a number of at least 1, if there is one."""
-    for factor, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
-        if per_second * factor >= 1 or unit == "hour":
-            value = per_second * factor
-            return f"{value:,.0f} a {unit}" if value >= 10 else f"{value:.1f} a {unit}"
-    return ""
+    """`3.2 a second`: in the unit that gives a number of at least 1, if there is one."""
+    units = ((1, "a second"), (60, "a minute"), (3600, "an hour"))
+    factor, unit = next((pair for pair in units if per_second * pair[0] >= 1), units[-1])
+    value = per_second * factor
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
 
 
 def json_line(document: Any) -> str:
