@@ -27,6 +27,8 @@ class Task:
     slots: int
     command: str
     prints: str
+    place: str = ""
+    """Where the outputs go; empty: into the room's `out`."""
 
 
 @dataclass(frozen=True)
@@ -125,18 +127,25 @@ class Sc(Contender):
         return equipment.version([*self.words(), "--version"])
 
     def command(self, task: Task, room: Room) -> list[str]:
-        batch = room.folder / "batch.json"
-        batch.write_text(json.dumps(batch_document(task, str(room.out))))
-        return [*self.words(), "batch", str(batch)]
+        return [*self.words(), "batch", write_batch(task, room)]
 
 
-def batch_document(task: Task, place: str) -> dict[str, object]:
-    """The batch of a task, as `sc` and Saturn's client both read it."""
-    runs = [
-        {"cmd": task.command, "remote_output_path": f"{place}/{number}"}
-        for number in range(task.count)
-    ]
-    return {"nprocs": task.slots, "remote_output_path": place, "runs": runs}
+def write_batch(task: Task, room: Room, results: str = "") -> str:
+    """The batch file of a task, as `sc` and Saturn's client both read it. Returns its path.
+
+    `results` is the pattern of each run's own results folder, for who would not put it below TMPDIR.
+    """
+    place = task.place or str(room.out)
+    runs = []
+    for number in range(task.count):
+        run = {"cmd": task.command, "remote_output_path": f"{place}/{number}"}
+        if results:
+            run["local_results_dir"] = results.format(number)
+        runs.append(run)
+    document = {"nprocs": task.slots, "remote_output_path": place, "runs": runs}
+    path = room.folder / "batch.json"
+    path.write_text(json.dumps(document))
+    return str(path)
 
 
 class HyperQueue(Contender):
@@ -196,17 +205,8 @@ class Saturn(Contender):
         return {**room.environment(), **told}
 
     def command(self, task: Task, room: Room) -> list[str]:
-        document = batch_document(task, self.place(room))
-        runs = document["runs"]
-        assert isinstance(runs, list)
-        for number, run in enumerate(runs):  # by default below /tmp, which may be a disk
-            run["local_results_dir"] = f"{room.tmp}/results-{number}/"
-        batch = room.folder / "batch.json"
-        batch.write_text(json.dumps(document))
-        return [str(self.folder / "sc"), "batch", str(batch)]
-
-    def place(self, room: Room) -> str:
-        return str(room.out)
+        batch = write_batch(task, room, results=f"{room.tmp}/results-{{}}/")
+        return [str(self.folder / "sc"), "batch", batch]
 
 
 def peers() -> Iterator[Contender]:

@@ -35,7 +35,14 @@ def environment(name: str, requirements: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"installing {requirements} into {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-warn-script-location"]
+        pip = [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-warn-script-location",
+        ]
         done = subprocess.run(pip + ["-r", str(BENCH / requirements)], stderr=subprocess.PIPE)
         if done.returncode != 0:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]

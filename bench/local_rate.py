@@ -13,10 +13,8 @@ from tables import draw, rate_rows
 
 def measure(args: Namespace, folder: Path) -> dict[str, Any]:
     wanted: list[Contender] = [Sc(args.sc, args.python), Limit(), *peers()]
-    if args.only:
-        wanted = [one for one in wanted if any(word in one.name.lower() for word in args.only)]
     task = Task(args.count or 5000, args.slots or 4, "echo hello", "hello\n")
-    ready, notes = rounds.prepare(wanted, rounds.to_stderr)
+    ready, notes = rounds.prepare(rounds.chosen(wanted, args.only), rounds.to_stderr)
     samples, failed = rounds.run(ready, task, args.rounds, folder, rounds.to_stderr)
     against = "sc" if samples.get("sc") else "C limit"
     return {
@@ -29,7 +27,15 @@ def measure(args: Namespace, folder: Path) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    headings = ["", "runs/s", "lowest", "highest", f"{result['against']} is ×", "CPU ms/run", "noise"]
+    headings = [
+        "",
+        "runs/s",
+        "lowest",
+        "highest",
+        f"{result['against']} is ×",
+        "CPU ms/run",
+        "noise",
+    ]
     keys = ["contender", "rate", "lowest", "highest", "ratio", "cpu_ms_per_run", "others"]
     rows = [[row.get(key) for key in keys] for row in result["rows"]]
     return draw(headings, rows)

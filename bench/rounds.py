@@ -18,6 +18,11 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def chosen(contenders: Sequence[Contender], words: Sequence[str]) -> list[Contender]:
+    """Those whose name has one of the words; all if there are no words."""
+    return [c for c in contenders if not words or any(word in c.name.lower() for word in words)]
+
+
 def prepare(contenders: Sequence[Contender], talk: Talk) -> tuple[list[Contender], dict[str, str]]:
     """Those that can be measured here, and what to know of each: its version, or why it is left out."""
     ready, notes = [], {}

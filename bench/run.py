@@ -2,6 +2,7 @@
 """Side-by-side measurements of `sc` with its peers and the physical limit.
 
     bench/run.py local                      5,000 short runs, outputs on tmpfs
+    bench/run.py s3                         1,000 short runs, outputs on a SeaweedFS of this machine
     bench/run.py local --rounds 7 --json    the same, as data
     bench/run.py local --only limit saturn  only these contenders
 
@@ -21,8 +22,9 @@ from pathlib import Path
 
 import equipment
 import local_rate
+import s3_rate
 
-MEASUREMENTS = {"local": local_rate}
+MEASUREMENTS = {"local": local_rate, "s3": s3_rate}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--count", type=int, help="runs of each round")
     words.add_argument("--slots", type=int, help="runs at a time")
-    words.add_argument("--only", nargs="+", type=str.lower, help="contenders with one of these words")
+    words.add_argument(
+        "--only", nargs="+", type=str.lower, default=[], help="contenders with one of these words"
+    )
     words.add_argument("--tmpfs", default="/dev/shm", help="a folder in memory")
     words.add_argument("--json", action="store_true", help="the result as JSON")
     return words

@@ -88,7 +88,12 @@ def measure(
     begin = time.monotonic()
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
         )
         try:
             code = process.wait(limit_seconds)

@@ -51,7 +51,9 @@ def draw(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(text) for text in column) for column in zip(headings, *cells)]
     right = [all(_is_number(row[i]) for row in rows) for i in range(len(headings))]
     lines = [_line(headings, widths, right)]
-    lines.append("|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right)) + "|")
+    lines.append(
+        "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right)) + "|"
+    )
     return "\n".join(lines + [_line(row, widths, right) for row in cells])
 
 
