@@ -17,8 +17,8 @@ import sys
 import time
 from typing import Any
 
-from hyperqueue import Job, LocalCluster
-from hyperqueue.cluster import WorkerConfig
+from hyperqueue import Job, LocalCluster  # type: ignore[import-not-found]
+from hyperqueue.cluster import WorkerConfig  # type: ignore[import-not-found]
 
 
 def cpu_seconds() -> float:

@@ -17,7 +17,8 @@ import equipment
 import rounds
 import seaweedfs
 from contenders import Contender, Room, Saturn, Sc, Task
-from stopwatch import Sample, measure as time_command
+from stopwatch import Sample
+from stopwatch import measure as time_command
 from tables import draw, rate_rows
 
 _numbers = itertools.count()
