@@ -1,0 +1,120 @@
+"""A process that goes to the storage for a loop that must not wait.
+
+    loop ──number, function, arguments──▶ thread that takes errands in ──▶ function(storage, *arguments)
+         ◀──────── number, error ────────────────────────────────────────────┘
+
+The errands are done one after the other, in their order. A loop that has gone is noticed by its end of the pipe:
+what it had asked for is still done, and then the process leaves.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple, Optional
+
+from sc.errors import ScError
+from sc.storage import Storage
+
+Doing = Callable[..., Any]
+"""A function of a module, called with the storage and what was handed along."""
+
+
+class Answer(NamedTuple):
+    """An errand has been done, or could not be."""
+
+    number: int
+    error: str = ""
+
+
+class Errands:
+    """The loop's side. Start it before there are threads, and before a storage of this process is used."""
+
+    def __init__(self, open_storage: Callable[[], Storage]) -> None:
+        # A fork is at once there; where forks are not safe (macOS) a fresh Python does as well.
+        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._connection, theirs = context.Pipe()
+        others_end = self._connection if sys.platform == "linux" else None
+        self._process = context.Process(
+            target=_serve, args=(theirs, others_end, open_storage), name="sc-errands", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._open: set[int] = set()
+        self._next = 0
+
+    def fileno(self) -> int:
+        """Becomes readable when `answers` has something."""
+        return self._connection.fileno()
+
+    def ask(self, doing: Doing, *arguments: Any) -> int:
+        """Have it done; returns the number that its answer will carry."""
+        number, self._next = self._next, self._next + 1
+        self._open.add(number)
+        with suppress(OSError):  # It has died: `answers` tells.
+            self._connection.send_bytes(pickle.dumps((number, doing, arguments)))
+        return number
+
+    @property
+    def waiting(self) -> int:
+        """How many have not been answered."""
+        return len(self._open)
+
+    def answers(self, seconds: float = 0) -> list[Answer]:
+        """What has been done meanwhile; waits at most so long for the first."""
+        answered: list[Answer] = []
+        try:
+            while self._connection.poll(0 if answered else seconds):
+                answered.append(Answer(*pickle.loads(self._connection.recv_bytes())))
+        except (EOFError, OSError):
+            reason = f"the process that speaks to the storage has died ({self._process.exitcode})"
+            answered += [Answer(number, reason) for number in sorted(self._open)]
+        self._open.difference_update(answer.number for answer in answered)
+        return answered
+
+    def close(self) -> None:
+        """Let it finish what it was asked for, and leave."""
+        self._connection.close()
+        self._process.join()
+
+
+def _serve(
+    connection: Connection, others_end: Optional[Connection], open_storage: Callable[[], Storage]
+) -> None:
+    """The process. Signals from the terminal are the loop's business."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if others_end is not None:
+        others_end.close()
+    errands: SimpleQueue[Optional[bytes]] = SimpleQueue()
+    Thread(target=_listen, args=(connection, errands), daemon=True).start()
+    storage = open_storage()
+    for errand in iter(errands.get, None):
+        number, doing, arguments = pickle.loads(errand)
+        try:
+            doing(storage, *arguments)
+            answer = Answer(number)
+        except ScError as error:
+            answer = Answer(number, str(error))
+        _answer(connection, answer)
+
+
+def _listen(connection: Connection, errands: SimpleQueue[Optional[bytes]]) -> None:
+    """Take in what comes at once, so that the loop never waits until there is room in the pipe."""
+    try:
+        while True:
+            errands.put(connection.recv_bytes())
+    except (EOFError, OSError):
+        errands.put(None)
+
+
+def _answer(connection: Connection, answer: Answer) -> None:
+    with suppress(OSError):  # Nobody asks any more.
+        connection.send_bytes(pickle.dumps(tuple(answer)))
