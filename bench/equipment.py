@@ -43,7 +43,7 @@ def environment(name: str, requirements: str) -> Path:
             "-q",
             "--no-warn-script-location",
         ]
-        done = subprocess.run(pip + ["-r", str(BENCH / requirements)], stderr=subprocess.PIPE)
+        done = subprocess.run([*pip, "-r", str(BENCH / requirements)], stderr=subprocess.PIPE)
         if done.returncode != 0:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise Missing(f"pip could not install {requirements}: {' '.join(last)}")

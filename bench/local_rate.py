@@ -32,7 +32,7 @@ def text(result: dict[str, Any]) -> str:
         "runs/s",
         "lowest",
         "highest",
-        f"{result['against']} is ×",
+        f"{result['against']} is x",
         "CPU ms/run",
         "noise",
     ]

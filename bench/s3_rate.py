@@ -90,7 +90,7 @@ def measure(args: Namespace, folder: Path) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    headings = ["", "runs/s", "lowest", "highest", f"{result['against']} is ×", "CPU ms/run"]
+    headings = ["", "runs/s", "lowest", "highest", f"{result['against']} is x", "CPU ms/run"]
     keys = ["contender", "rate", "lowest", "highest", "ratio", "cpu_ms_per_run"]
     headings += ["server CPU ms/run", "noise"]
     keys += ["server_cpu_ms_per_run", "others"]

@@ -40,9 +40,7 @@ class Server:
     def run(self, *words: str) -> str:
         """What s5cmd prints when asked this. Raises Failed when it says no."""
         env = {**os.environ, **self.environment()}
-        done = subprocess.run(
-            [self.s5cmd, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        done = subprocess.run([self.s5cmd, *words], env=env, capture_output=True)
         if done.returncode != 0:
             raise Failed(f"s5cmd {words[0]}: {done.stderr.decode(errors='replace')[-300:]}")
         return done.stdout.decode()
