@@ -1,0 +1,307 @@
+"""Does what the scheduler decides. One process, one loop, which owns all state, the clock and the signals.
+
+Everything that happens is a message: from the feed, from a keeper, from a saver, or the end of file of one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
+from sc.executor.crew import SIGNALS, Member, dismiss, fork_keeper, kill, sweep_orphans
+from sc.executor.folder import TemporaryFolder
+from sc.executor.gpus import GpuPool
+from sc.executor.messages import (
+    Blocked,
+    Ended,
+    Start,
+    Stop,
+    receive,
+    send,
+)
+from sc.executor.scheduler import Live, Scheduler
+from sc.executor.stores import Stores, Verdict
+from sc.model import Outcome, command_hash
+
+DEATHS = 3
+"""So many keepers may die under one run before it is told as lost."""
+LONGEST_WAIT_SECONDS = 3600.0
+
+
+def execute(plan: Plan, feed: Feed, open_sink: Callable[[], Sink]) -> Ending:
+    """Execute what the feed gives until it is over, and store it.
+
+    SIGINT, SIGTERM and SIGHUP stop it: once politely, twice at once. `open_sink` is called in each process that
+    stores something. To be called from the main thread, and in a process without other threads.
+    """
+    loop = Loop(plan, feed, open_sink)
+    try:
+        return loop.run()
+    finally:
+        loop.close()
+
+
+class Loop:
+    """All state of one execution."""
+
+    def __init__(self, plan: Plan, feed: Feed, open_sink: Callable[[], Sink]) -> None:
+        self._plan = plan
+        self._feed = feed
+        self._open_sink = open_sink
+        self._scheduler = Scheduler(plan.nprocs, GpuPool(plan.gpus), random.random)
+        self._strangers = frozenset(tree.children(os.getpid()))
+        tree.adopt_orphans()
+        self._folder = TemporaryFolder(plan.temp_folder)
+        self._selector = selectors.DefaultSelector()
+        self._stores = Stores(plan, self._folder, open_sink, self._selector)
+        self._keepers: dict[int, Member] = {}
+        self._deaths: dict[str, int] = {}
+        self._revoked: frozenset[int] = frozenset()
+        self._blocked = ""
+        self._signals = 0
+        self._stops_sent = 0
+        self._next_tick = 0.0
+        self._catch_signals()
+        if feed.fileno() is not None:
+            self._selector.register(feed.fileno() or 0, selectors.EVENT_READ, feed.read_news)
+
+    def run(self) -> Ending:
+        """The table of contents."""
+        while True:
+            now = time.monotonic()
+            self._obey()
+            self._start_runs(now)
+            self._tell(self._stores.step(now))
+            self._tick(now)
+            if self._is_over():
+                return self._ending()
+            self._wait(now)
+
+    def close(self) -> None:
+        """Leave no process and no file, whatever happened."""
+        for rank in list(self._scheduler.live):
+            kill(self._keepers.pop(rank))
+        for keeper in self._keepers.values():
+            dismiss(keeper)
+        self._stores.close()
+        sweep_orphans(self._strangers)
+        self._folder.remove()
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_wakeup)
+        os.close(self._wake)
+        os.close(self._wake_end)
+        self._selector.close()
+
+    # What the feed and the user want
+
+    def _obey(self) -> None:
+        """Stop what is to be stopped."""
+        if self._signals >= 2 and self._stops_sent < 2:
+            self._stop_all(at_once=True)
+            self._stores.hurry(0)
+        elif self._is_stopping() and self._stops_sent < 1:
+            self._stop_all(at_once=False)
+            self._stores.hurry(None)
+        revoked = self._feed.revoked() - self._revoked
+        if revoked:
+            self._revoked |= revoked
+            self._scheduler.drop(revoked)
+            for live in self._scheduler.live.values():
+                if live.waiting.task.origin in revoked:
+                    self._send(live.rank, Stop(at_once=False))
+
+    def _is_stopping(self) -> bool:
+        return self._signals > 0 or self._feed.is_stopping()
+
+    def _stop_all(self, at_once: bool) -> None:
+        self._stops_sent = 2 if at_once else 1
+        self._scheduler.drop()
+        for rank in self._scheduler.live:
+            self._send(rank, Stop(at_once))
+
+    def _is_over(self) -> bool:
+        if self._scheduler.live or len(self._stores):
+            return False
+        return self._is_stopping() or (self._feed.is_over() and self._scheduler.is_idle())
+
+    def _ending(self) -> Ending:
+        kept = self._stores.kept
+        was_interrupted = self._signals > 0
+        return Ending(was_interrupted, kept.folder, kept.count, kept.reason)
+
+    # Starting
+
+    def _start_runs(self, now: float) -> None:
+        if self._is_stopping() or self._stores.is_full():
+            return
+        while True:
+            while self._scheduler.wants_runs():
+                task = self._feed.take()
+                if task is None:
+                    break
+                self._accept(task, now)
+            live = self._scheduler.next_start(now)
+            if live is None:
+                return
+            self._start(live)
+
+    def _accept(self, task: Task, now: float) -> None:
+        if task.origin in self._revoked:
+            return
+        if not self._scheduler.is_impossible(task):
+            self._scheduler.add(task)
+            return
+        asked, there = task.run.gpus, len(self._plan.gpus)
+        reason = f"asks for {asked:g} GPUs, and {self._plan.machine} has {there}"
+        ended = Ended(126, "not-started", time.time(), time.time(), True, None, reason)
+        self._stores.mark(task, self._outcome(task, 1, -1, ended.started, ended))
+
+    def _start(self, live: Live) -> None:
+        if live.rank not in self._keepers:
+            keeper = fork_keeper(self._plan, live.rank, self._folder.path, self._open_sink)
+            self._keepers[live.rank] = keeper
+            on_message = _Call(self._hear_keeper, live.rank)
+            self._selector.register(keeper.connection, selectors.EVENT_READ, on_message)
+        run, attempt = live.waiting.task.run, live.waiting.attempt
+        start = Start(live.number, run, attempt, attempt > run.retries, live.devices)
+        self._send(live.rank, start)
+        self._stores.watch(live)
+
+    def _send(self, rank: int, message: object) -> None:
+        try:
+            send(self._keepers[rank].connection, message)
+        except OSError:
+            return  # it is dead, and its end of file is about to be read
+
+    # Ending
+
+    def _hear_keeper(self, rank: int) -> None:
+        try:
+            message = receive(self._keepers[rank].connection)
+        except (EOFError, OSError):
+            self._keeper_died(rank)
+            return
+        live = self._scheduler.ended(rank)
+        self._stores.unwatch(live)
+        if isinstance(message, Blocked):
+            self._blocked = message.reason
+            self._scheduler.put_back(live, time.monotonic(), is_blocked=True)
+            return
+        self._blocked = ""
+        self._scheduler.went_well()
+        self._run_ended(live, message)
+
+    def _run_ended(self, live: Live, ended: Ended) -> None:
+        task, attempt = live.waiting.task, live.waiting.attempt
+        started = live.waiting.first_started or ended.started
+        if task.origin in self._revoked:
+            self._stores.drop(ended.left)  # another machine has it, and writes to the same place
+        elif not ended.is_final and ended.left is not None:
+            self._stores.keep_attempt(task, attempt, ended.left)
+        if not ended.is_final:
+            if not self._is_stopping() and task.origin not in self._revoked:
+                self._scheduler.try_again(live, started, time.monotonic())
+            return
+        outcome = self._outcome(task, attempt, live.rank, started, ended)
+        if ended.left is None or task.origin in self._revoked:
+            self._feed.ended(task, outcome)
+        else:
+            self._stores.save(task, outcome, ended.left)
+
+    def _outcome(
+        self, task: Task, attempt: int, rank: int, started: float, ended: Ended
+    ) -> Outcome:
+        return Outcome(
+            task.run.remote_output_path,
+            command_hash(task.run),
+            ended.code,
+            ended.cause,
+            attempt,
+            self._plan.machine,
+            rank,
+            started,
+            ended.ended,
+            ended.reason,
+        )
+
+    def _keeper_died(self, rank: int) -> None:
+        """Somebody killed a keeper: end what it leaves, and do its run again."""
+        keeper = self._keepers.pop(rank)
+        self._selector.unregister(keeper.connection)
+        kill(keeper)
+        sweep_orphans(self._strangers)
+        if rank not in self._scheduler.live:
+            return
+        live = self._scheduler.ended(rank)
+        self._stores.unwatch(live)
+        self._stores.remove_attempt(live)
+        task, path = live.waiting.task, live.waiting.task.run.remote_output_path
+        if self._is_stopping() or task.origin in self._revoked:
+            return
+        self._deaths[path] = self._deaths.get(path, 0) + 1
+        if self._deaths[path] < DEATHS:
+            self._scheduler.put_back(live, time.monotonic(), is_blocked=False)
+            return
+        reason = f"the process that watches it was killed {DEATHS} times"
+        ended = Ended(None, "lost", time.time(), time.time(), True, None, reason)
+        self._feed.ended(task, self._outcome(task, live.waiting.attempt, rank, 0.0, ended))
+
+    def _tell(self, verdicts: list[Verdict]) -> None:
+        for task, outcome in verdicts:
+            self._feed.ended(task, outcome)
+
+    # Time
+
+    def _tick(self, now: float) -> None:
+        if now >= self._next_tick:
+            self._next_tick = now + self._feed.tick(self._gauge(now))
+
+    def _gauge(self, now: float) -> Gauge:
+        live = sorted(self._scheduler.live.values(), key=lambda one: one.rank)
+        running = tuple(
+            (one.rank, one.waiting.task.run.remote_output_path, now - one.since) for one in live
+        )
+        trouble = self._stores.trouble() or self._blocked
+        return Gauge(running, len(self._stores), self._scheduler.count_waiting(), trouble)
+
+    def _wait(self, now: float) -> None:
+        times = [self._next_tick, self._scheduler.next_time(), self._stores.next_time(now)]
+        due = min([time_ for time_ in times if time_ is not None], default=now)
+        pause = min(max(0.0, due - now), LONGEST_WAIT_SECONDS)
+        for key, _ in self._selector.select(pause):
+            key.data()
+
+    def _catch_signals(self) -> None:
+        self._wake, self._wake_end = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._wake_end, False)
+        self._old_wakeup = signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        self._old_handlers = {
+            number: signal.signal(number, self._count_signal)
+            for number in SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP
+        }
+        self._selector.register(self._wake, selectors.EVENT_READ, self._drain)
+
+    def _count_signal(self, number: int, frame: object) -> None:
+        self._signals += 1
+
+    def _drain(self) -> None:
+        os.read(self._wake, 4096)
+
+
+class _Call:
+    """A call to be made later."""
+
+    def __init__(self, function: Callable[[int], None], argument: int) -> None:
+        self._function, self._argument = function, argument
+
+    def __call__(self) -> None:
+        self._function(self._argument)

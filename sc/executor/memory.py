@@ -1,0 +1,41 @@
+"""Whether the kernel killed something for want of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Optional
+
+
+class MemoryKills:
+    """Counts the kernel's out-of-memory kills: in this process's control group where it tells
+    (`memory.events` of version 2, `memory.oom_control` of version 1), else on the whole machine."""
+
+    def __init__(self) -> None:
+        self._paths = [*_control_group_files(), "/proc/vmstat"]
+
+    def count(self) -> Optional[int]:
+        """How many there have been so far; None where nothing tells."""
+        while self._paths:
+            try:
+                with open(self._paths[0], "rb", buffering=0) as file:
+                    before, found, after = file.read().partition(b"oom_kill ")
+            except OSError:
+                found = b""
+            if found:
+                return int(after.split(None, 1)[0])
+            del self._paths[0]  # this one does not tell
+        return None
+
+
+def _control_group_files() -> Iterator[str]:
+    try:
+        with open("/proc/self/cgroup") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            yield f"/sys/fs/cgroup/memory{path}/memory.oom_control"
+        elif number == "0" and path != "/":
+            yield f"/sys/fs/cgroup{path}/memory.events"

@@ -1,0 +1,212 @@
+"""The folders of one attempt: where its output goes while it runs, and what becomes of them at its end.
+
+Where the output path is a folder of this machine, `stdout` and `stderr` are written in place, and a run without
+results is marked at once. Else all of it lies in the temporary folder until a saver has stored it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Optional
+
+from sc.executor import Sink
+from sc.executor.messages import Ended, Left, Start
+
+HOPELESS_ERRNOS = frozenset(
+    [
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EINVAL,
+        errno.ELOOP,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+    ]
+)
+"""Of a path that will be as impossible in an hour; all else (a full disk, a stale handle) may pass."""
+
+
+class RoomError(Exception):
+    """No folder could be made for a run. The text is a sentence."""
+
+    def __init__(self, text: str, is_passing: bool) -> None:
+        super().__init__(text)
+        self.is_passing = is_passing
+
+
+@dataclass(frozen=True)
+class Room:
+    """Paths of this machine."""
+
+    output: str
+    """The folder of `stdout` and `stderr`."""
+    results: str
+    is_in_place: bool
+    is_own_results: bool
+    """Made by us, so that the folder itself goes too."""
+
+    @property
+    def stdout(self) -> str:
+        return self.output + "/stdout"
+
+    @property
+    def stderr(self) -> str:
+        return self.output + "/stderr"
+
+    def is_on_full_disk(self) -> bool:
+        """True when nothing more can be written to where the output lies, so that it may be cut off."""
+        try:
+            disk = os.statvfs(self.output)
+        except OSError:
+            return False
+        free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
+        return (disk.f_blocks > 0 and free == 0) or (disk.f_files > 0 and disk.f_favail == 0)
+
+    def close(
+        self,
+        start: Start,
+        code: Optional[int],
+        cause: str,
+        began: float,
+        ended: float,
+        reason: str = "",
+    ) -> Ended:
+        """Mark the run if that can be done at once; say what is left to be stored."""
+        is_final = code == 0 or start.is_last or cause in ("not-started", "interrupted")
+        left: Optional[Left] = None
+        if not self.is_in_place:
+            left = Left(self.output, self.results, self.is_own_results)
+        elif cause == "interrupted":
+            self._remove_results()
+        elif not is_final:
+            self._keep_attempt(start.attempt)
+        elif not self._is_marked(code):
+            left = Left(None, self.results, self.is_own_results)
+        return Ended(code, cause, began, ended, is_final, left, reason)
+
+    def remove(self) -> None:
+        """Take back what `make_room` made."""
+        self._remove_results()
+        if not self.is_in_place:
+            shutil.rmtree(self.output, ignore_errors=True)
+
+    def _is_marked(self, code: Optional[int]) -> bool:
+        """True when there were no results and `status_code` is written."""
+        try:
+            if self.is_own_results:
+                os.rmdir(self.results)
+            elif os.listdir(self.results):
+                return False
+        except FileNotFoundError:
+            pass  # the run removed it
+        except OSError:
+            return False
+        half = self.output + "/.status_code.half"
+        try:
+            descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                os.write(descriptor, b"%d" % (code or 0))
+            finally:
+                os.close(descriptor)
+            os.rename(half, self.output + "/status_code")
+        except OSError:
+            return False  # a saver will try again, for longer
+        return True
+
+    def _keep_attempt(self, attempt: int) -> None:
+        self._remove_results()
+        kept = f"{self.output}/attempts/{attempt}"
+        os.makedirs(kept, exist_ok=True)
+        for name in ("stdout", "stderr"):
+            if os.path.lexists(f"{self.output}/{name}"):
+                os.rename(f"{self.output}/{name}", f"{kept}/{name}")
+
+    def _remove_results(self) -> None:
+        empty_folder(self.results)
+        if self.is_own_results:
+            remove_tree(self.results)
+
+
+def make_room(sink: Sink, folder: str, start: Start) -> Room:
+    """Make the folders for an attempt; what an earlier execution left at the place is removed, `status_code` first.
+
+    `folder` is this attempt's own, not there yet: below the temporary folder. Raises RoomError.
+    """
+    run = start.run
+    place = sink.local_path(run.remote_output_path)
+    results = f"{folder}/results" if place is None else folder
+    try:
+        if place is None:
+            os.mkdir(folder)
+        elif start.attempt == 1:
+            _make_empty(place)
+        if run.local_results_dir is None:
+            os.mkdir(results)
+        else:
+            results = _make_wanted_results(run.local_results_dir)
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}"
+        raise RoomError(text, error.errno not in HOPELESS_ERRNOS) from error
+    is_own_results = run.local_results_dir is None
+    return Room(folder if place is None else place, results, place is not None, is_own_results)
+
+
+def _make_empty(output: str) -> None:
+    """Make a run's output folder, or clear it. The mark goes first: what has none is not finished."""
+    try:
+        os.mkdir(output)
+        return
+    except FileNotFoundError:
+        os.makedirs(output, exist_ok=True)
+    except FileExistsError:
+        pass
+    for name in ("status_code", "stdout", "stderr", ".status_code.half"):
+        try:
+            os.unlink(f"{output}/{name}")
+        except FileNotFoundError:
+            continue
+    for name in ("results", "attempts"):
+        if os.path.lexists(f"{output}/{name}"):
+            remove_tree(f"{output}/{name}")
+
+
+def _make_wanted_results(wanted: str) -> str:
+    results = os.path.abspath(os.path.expanduser(wanted))
+    os.makedirs(results, exist_ok=True)
+    if os.listdir(results):
+        raise RoomError(
+            f"local_results_dir {results} is not empty; empty it, or leave local_results_dir out",
+            False,
+        )
+    return results
+
+
+def empty_folder(folder: str) -> None:
+    """Remove what is in a folder; a link in its place is not followed, and no error matters."""
+    if os.path.islink(folder):
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        remove_tree(entry.path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file, a link or a folder, also one whose permissions its owner took away."""
+    try:
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+            return
+        os.chmod(path, 0o700)
+        for parent, folders, _ in os.walk(path):
+            for name in folders:
+                if not os.path.islink(os.path.join(parent, name)):
+                    os.chmod(os.path.join(parent, name), 0o700)
+    except OSError:
+        pass
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,157 @@
+"""A saver: a process that stores what runs have left, several at a time, `status_code` last of all.
+
+It tries each once; the loop decides when it is tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from sc.executor import Sink
+from sc.executor.messages import ALL, ATTEMPT, GROWING, Left, Save, Saved, receive, send
+from sc.executor.room import empty_folder, remove_tree
+
+RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
+"""Threads of one saver. A put to S3 takes 20 to 60 ms, nearly all of it waiting."""
+
+
+class Saver:
+    """Owns one storage and the threads that use it."""
+
+    def __init__(self, connection: Connection, sink: Sink) -> None:
+        self._connection = connection
+        self._sink = sink
+        self._answering = threading.Lock()
+        self._runs = ThreadPoolExecutor(RUNS_AT_A_TIME)
+        self._files = ThreadPoolExecutor(FILES_AT_A_TIME)
+
+    def serve(self) -> NoReturn:
+        """Store what the loop sends, until the loop is gone."""
+        try:
+            while True:
+                self._runs.submit(self._answer, receive(self._connection))
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def _answer(self, save: Save) -> None:
+        try:
+            saved = Saved(save.number, note=self.store(save))
+        except Exception as error:  # whatever it is, the run is not stored, and will be tried again
+            saved = Saved(save.number, error=str(error) or type(error).__name__)
+        try:
+            with self._answering:
+                send(self._connection, saved)
+        except OSError:
+            os._exit(0)
+
+    def store(self, save: Save) -> str:
+        """Store one thing and remove it here. Returns a note on what cannot be stored; raises what the sink raises."""
+        place, left = save.remote_output_path, save.left
+        below = f"/attempts/{save.attempt}" if save.kind == ATTEMPT else ""
+        puts = []
+        if left.folder is not None:
+            puts = [
+                (f"{place}{below}/{name}", f"{left.folder}/{name}") for name in ("stdout", "stderr")
+            ]
+        skipped: list[str] = []
+        if save.kind == ALL and left.results is not None:
+            found = find_results(left.results, skipped.append)
+            self._put_all(puts + [(f"{place}/results/{name}", path) for name, path in found])
+            self._sink.put(f"{place}/status_code", b"%d" % (save.code or 0))
+        else:
+            self._put_all(puts)
+        if save.kind != GROWING:
+            remove_left(left)
+        return note(skipped)
+
+    def _put_all(self, puts: list[tuple[str, str]]) -> None:
+        if len(puts) < 3:
+            for place, path in puts:
+                self._put_file(place, path)
+        else:
+            for _ in self._files.map(self._put_file, *zip(*puts)):
+                pass
+
+    def _put_file(self, place: str, path: str) -> None:
+        """Small files go in one piece, which is what a run's usually are. What the run removed is stored empty."""
+        try:
+            if os.path.getsize(path) > 1 << 20:
+                self._sink.put_file(place, path)
+                return
+            with open(path, "rb") as file:
+                data = file.read(1 << 21)
+        except FileNotFoundError:
+            data = b""
+        self._sink.put(place, data)
+
+
+def find_results(folder: str, skip: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+    """(name below the folder, path to read) of every file, empty ones too. `skip` is told the names of links that
+    lead out of the folder or nowhere, and of what is no file (sockets, pipes, devices)."""
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            skip("results (it is no folder any more)")
+        return
+    real = os.path.realpath(folder)
+    heads = [""]
+    while heads:
+        head = heads.pop()
+        for entry in _scan(f"{folder}/{head}", head, skip):
+            name = f"{head}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                heads.append(f"{name}/")
+                continue
+            path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+            if _is_inside(path, real, entry.is_symlink()) and _is_plain_file(path):
+                yield name, path
+            else:
+                skip(name)
+
+
+def _scan(path: str, name: str, skip: Callable[[str], None]) -> list[os.DirEntry[str]]:
+    try:
+        os.chmod(path, os.stat(path).st_mode | stat.S_IRWXU)
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as error:
+        skip(f"{name} ({error.strerror})")
+        return []
+
+
+def _is_inside(path: str, folder: str, is_link: bool) -> bool:
+    return not is_link or path.startswith(folder + os.sep)
+
+
+def _is_plain_file(path: str) -> bool:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        if not os.access(path, os.R_OK):
+            os.chmod(path, status.st_mode | stat.S_IRUSR)
+    except OSError:
+        return False
+    return True
+
+
+def note(skipped: list[str]) -> str:
+    """A sentence for the run's record."""
+    if not skipped:
+        return ""
+    names = ", ".join(repr(name) for name in skipped[:3])
+    more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    return f"not stored, being no plain file inside of the results folder: {names}{more}"
+
+
+def remove_left(left: Left) -> None:
+    """Remove what is stored by now."""
+    if left.folder is not None:
+        remove_tree(left.folder)
+    if left.results is not None:
+        (remove_tree if left.is_own else empty_folder)(left.results)

@@ -1,0 +1,233 @@
+"""A keeper: the process behind one slot. It executes one run at a time, whole: from its folders to its sweeping.
+
+    idle ─Start─▶ running ─leader exits, nothing left──────────────────────────▶ Ended
+                     │ leader exits and leaves something, time-out, or Stop
+                     ▼
+                  asked (SIGTERM to all) ─nothing left─────────────────────────▶ Ended
+                     │ grace is over
+                     ▼
+                  forced (SIGKILL to all, again and again) ─nothing left───────▶ Ended
+
+When the loop is gone (end of file on the pipe) the keeper forces its run's end, removes the temporary folder and leaves.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import shutil
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import NoReturn, Optional
+
+from sc.executor import Plan, Sink, tree
+from sc.executor.memory import MemoryKills
+from sc.executor.messages import Blocked, Ended, Start, Stop, receive, send
+from sc.executor.room import Room, RoomError, make_room
+from sc.executor.watch import FORCE_AGAIN_SECONDS, Watch
+from sc.model import Command
+
+TIMED_OUT, CANNOT_EXECUTE, NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
+MAX_ARGUMENT_BYTES = 131071
+"""Linux, MAX_ARG_STRLEN: 32 pages, the terminating NUL included."""
+PASSING_ERRNOS = frozenset(
+    [errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO]
+)
+
+
+class Keeper:
+    """Holds what stays the same from run to run."""
+
+    def __init__(
+        self, connection: Connection, rank: int, plan: Plan, folder: str, sink: Sink
+    ) -> None:
+        self._connection = connection
+        self._rank = rank
+        self._plan = plan
+        self._folder = folder
+        self._sink = sink
+        self._environment = {**os.environb, **as_bytes(plan.environment)}
+        self._home = plan.working_directory or os.getcwd()
+        self._memory_kills = MemoryKills()
+        self._wake, wake_end = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(wake_end, False)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+        self._poll.register(connection.fileno(), select.POLLIN)
+
+    def serve(self) -> NoReturn:
+        """Execute what the loop sends, until the loop is gone."""
+        os.chdir(self._home)
+        while True:
+            try:
+                message = receive(self._connection)
+                if isinstance(message, Start):
+                    send(self._connection, self._execute(message))
+            except (EOFError, OSError):
+                self._leave()
+
+    def _execute(self, start: Start) -> object:
+        try:
+            room = make_room(self._sink, f"{self._folder}/{start.number}", start)
+        except RoomError as error:
+            if error.is_passing:
+                return Blocked(str(error))
+            return Ended(None, "upload", time.time(), time.time(), True, None, str(error))
+        if room.is_on_full_disk():
+            room.remove()
+            return Blocked(f"{room.output}: no space is left")
+        kills = self._memory_kills.count()
+        began = time.time()
+        try:
+            pid = self._start(start, room)
+        except OSError as error:
+            if not os.path.lexists(room.stderr) or error.errno in PASSING_ERRNOS:
+                room.remove()
+                return Blocked(f"cannot start a run: {error.strerror}")
+            missing = isinstance(error, FileNotFoundError)
+            code: Optional[int] = NOT_FOUND if missing else CANNOT_EXECUTE
+            reason = f"{error.filename or 'the command'}: {error.strerror}"
+            return room.close(start, code, "not-started", began, time.time(), reason)
+        watch = self._watch(pid, start.run.timeout)
+        ended = time.time()
+        if room.is_on_full_disk():
+            room.remove()
+            return Blocked(f"{room.output}: no space is left, so that output may be cut off")
+        is_short = kills is not None and kills != self._memory_kills.count()
+        code, cause = judge(watch.status, watch.ended_by, is_short)
+        return room.close(start, code, cause, began, ended)
+
+    def _start(self, start: Start, room: Room) -> int:
+        environment = run_environment(self._environment, start, self._rank, room.results)
+        working_directory = start.run.working_directory
+        try:
+            if working_directory is not None:
+                os.chdir(os.path.expanduser(working_directory))
+            script = f"{self._folder}/{start.number}.sh"
+            command = command_line(start.run.cmd, environment, script)
+            return tree.start(command, environment, room.stdout, room.stderr)
+        finally:
+            if working_directory is not None:
+                os.chdir(self._home)
+
+    def _watch(self, pid: int, timeout: Optional[float]) -> Watch:
+        """Wait until the run and all that it started are gone."""
+        watch = Watch(pid, time.monotonic(), timeout, self._plan.grace_seconds)
+        while True:
+            try:
+                for child, status in tree.reap():
+                    watch.reaped(child, status)
+            except ChildProcessError:
+                return watch
+            signal_number, pause = watch.step(time.monotonic())
+            if signal_number is not None:
+                tree.signal_below(os.getpid(), signal_number)
+            self._wait(watch, pause)
+
+    def _wait(self, watch: Watch, pause: Optional[float]) -> None:
+        ready = self._poll.poll(None if pause is None else max(0, int(pause * 1000) + 1))
+        for descriptor, _ in ready:
+            if descriptor == self._wake:
+                os.read(self._wake, 4096)
+                continue
+            message = receive(self._connection)
+            if isinstance(message, Stop):
+                watch.stop(time.monotonic(), message.at_once)
+
+    def _leave(self) -> NoReturn:
+        """The loop is gone: leave nothing behind."""
+        pause = FORCE_AGAIN_SECONDS
+        while True:
+            try:
+                for _ in tree.reap():
+                    pass
+            except ChildProcessError:
+                break
+            tree.signal_below(os.getpid(), signal.SIGKILL)
+            select.select([self._wake], [], [], pause)
+            pause = min(0.5, 2 * pause)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(0)
+
+
+def run_environment(
+    outer: Mapping[bytes, bytes], start: Start, rank: int, results: str
+) -> Mapping[bytes, bytes]:
+    """What the run finds in its environment: `sc`'s own, the batch's and the run's, and DESIGN.md 3's."""
+    environment = {
+        **outer,
+        **as_bytes(start.run.env),
+        b"SATURN_RUN_REMOTE_OUTPUT_PATH": encode(start.run.remote_output_path),
+        b"SATURN_RUN_LOCAL_RESULTS_DIR": encode(results),
+        b"SATURN_RUN_LOCAL_RANK": b"%d" % rank,
+        b"SATURN_RUN_ATTEMPT": b"%d" % start.attempt,
+    }
+    if start.devices is not None:
+        environment[b"CUDA_VISIBLE_DEVICES"] = encode(start.devices)
+    return environment
+
+
+def command_line(cmd: Command, environment: Mapping[bytes, bytes], script: str) -> Sequence[bytes]:
+    """What to execute; a text too long for one argument is put into the file `script`.
+
+    A list's first word is looked up in the run's own PATH. Raises FileNotFoundError.
+    """
+    if not isinstance(cmd, str):
+        words = [encode(word) for word in cmd]
+        return [_found(words[0], environment), *words[1:]]
+    text = encode(cmd)
+    if len(text) < MAX_ARGUMENT_BYTES:
+        return [b"/bin/sh", b"-c", text]
+    with open(script, "wb") as file:
+        file.write(text + b"\n")
+    return [b"/bin/sh", encode(script)]
+
+
+def _found(program: bytes, environment: Mapping[bytes, bytes]) -> bytes:
+    if b"/" in program:
+        return program
+    refused: Optional[OSError] = None
+    for folder in environment.get(b"PATH", os.fsencode(os.defpath)).split(b":"):
+        path = os.path.join(folder or b".", program)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+        if os.path.isfile(path):
+            refused = PermissionError(errno.EACCES, "Permission denied", os.fsdecode(path))
+    raise refused or FileNotFoundError(errno.ENOENT, "command not found", os.fsdecode(program))
+
+
+def judge(
+    status: int, ended_by: Optional[str], memory_was_short: bool
+) -> tuple[Optional[int], str]:
+    """The code and the cause of a run's end, from its leader's wait status.
+
+    126 and 127 are what a shell says of a command that it cannot start.
+    """
+    if ended_by == "timeout":
+        return TIMED_OUT, "timeout"
+    if ended_by is not None:
+        return None, ended_by
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        is_memory = number == signal.SIGKILL and memory_was_short
+        return SIGNAL_BASE + number, "oom" if is_memory else "signal"
+    code = os.WEXITSTATUS(status)
+    if code in (CANNOT_EXECUTE, NOT_FOUND):
+        return code, "not-started"
+    if code == SIGNAL_BASE + signal.SIGKILL and memory_was_short:
+        return code, "oom"
+    return code, "exit"
+
+
+def as_bytes(environment: Mapping[str, str]) -> Mapping[bytes, bytes]:
+    return {encode(name): encode(value) for name, value in environment.items()}
+
+
+def encode(text: str) -> bytes:
+    """UTF-8 whatever the locale says, and the bytes of a name that is no UTF-8 as they were."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,255 @@
+"""The loop's side of storing: what is on its way, by which saver, and what becomes of it.
+
+Outputs that were written in place pass by here only when there are results, or when the mark could not be written.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Optional
+
+from sc.executor import Plan, Sink, Task
+from sc.executor.crew import Member, dismiss, fork_saver, kill
+from sc.executor.folder import TemporaryFolder
+from sc.executor.growth import LOOK_SECONDS, Growth
+from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, receive, send
+from sc.executor.saver import RUNS_AT_A_TIME, remove_left
+from sc.executor.saving import Effort, SaveQueue
+from sc.executor.scheduler import Live
+from sc.model import Outcome
+
+Verdict = tuple[Task, Outcome]
+UNDER_WAY = 2 * RUNS_AT_A_TIME
+"""Saves that a saver is given before it has answered."""
+PENDING_PER_SLOT, LEAST_PENDING = 4, 64
+"""So many ended runs may wait to be stored before new ones are held back."""
+FREE_BYTES, FREE_SHARE = 1 << 30, 0.1
+"""New runs are held back, too, while less than the smaller of these is free on the temporary folder's disk."""
+STOP_SECONDS = 60.0
+"""How long storing may take after an interrupt."""
+
+
+@dataclass
+class Kept:
+    """What could not be stored."""
+
+    folder: Optional[str] = None
+    count: int = 0
+    reason: str = ""
+
+
+class Stores:
+    """`step` is called at every turn of the loop; saver's answers arrive through the selector."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: TemporaryFolder,
+        open_sink: Callable[[], Sink],
+        selector: selectors.BaseSelector,
+    ) -> None:
+        self.kept = Kept()
+        self._plan = plan
+        self._folder = folder
+        self._open_sink = open_sink
+        self._sink = open_sink()
+        self._selector = selector
+        self._queue = SaveQueue(random.random)
+        self._savers: dict[int, Member] = {}
+        self._under_way: dict[int, set[int]] = {}
+        """By saver: the numbers of what it was given."""
+        self._ended: dict[int, Verdict] = {}
+        """By the number of the save that ends it."""
+        self._verdicts: list[Verdict] = []
+        self._growth: dict[Live, Growth] = {}
+        self._next_look = 0.0
+        self._numbers = 0
+        self._deadline: Optional[float] = None
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._verdicts)
+
+    # What the loop tells
+
+    def watch(self, live: Live) -> None:
+        """A run has been started: its output is stored now and then while it goes on."""
+        if self._sink.local_path(live.waiting.task.run.remote_output_path) is None:
+            self._growth[live] = Growth(live.since, due=live.since + LOOK_SECONDS)
+
+    def unwatch(self, live: Live) -> None:
+        self._growth.pop(live, None)
+
+    def keep_attempt(self, task: Task, attempt: int, left: Left) -> None:
+        self._add(ATTEMPT, task, left, attempt=attempt)
+
+    def save(self, task: Task, outcome: Outcome, left: Left) -> None:
+        """Store the outputs of an ended run; its verdict comes from `step` when that is done."""
+        kind = PRINTED if outcome.code is None else ALL
+        self._ended[self._add(kind, task, left, outcome.code, outcome.attempt)] = (task, outcome)
+
+    def mark(self, task: Task, outcome: Outcome) -> None:
+        """Store the code of a run that was not started, and empty outputs."""
+        folder = f"{self._folder.path}/none-{self._numbers}"
+        os.mkdir(folder)
+        self.save(task, outcome, Left(folder, None))
+
+    def drop(self, left: Optional[Left]) -> None:
+        if left is not None:
+            remove_left(left)
+
+    def remove_attempt(self, live: Live) -> None:
+        """Remove the temporary folder of an attempt whose keeper has died."""
+        remove_left(Left(f"{self._folder.path}/{live.number}", None))
+
+    def hurry(self, seconds: Optional[float]) -> None:
+        """The execution is to end: store for so long, and keep here what is not stored then."""
+        self._deadline = time.monotonic() + (STOP_SECONDS if seconds is None else seconds)
+
+    # What the loop asks
+
+    def step(self, now: float) -> list[Verdict]:
+        """Hand out what is to be stored; returns the runs for which all is said."""
+        self._look(now)
+        if self._deadline is not None and now >= self._deadline:
+            self._abandon()
+        elif self._queue.next_time() is not None:
+            self._give_up(self._queue.give_up(now, self._plan.save_patience_seconds))
+        while self._has_free_saver():
+            save = self._queue.next(now)
+            if save is None:
+                break
+            self._hand_out(save)
+        verdicts, self._verdicts = self._verdicts, []
+        return verdicts
+
+    def is_full(self) -> bool:
+        """True while new runs are to be held back."""
+        pending = len(self._queue)
+        if pending >= max(LEAST_PENDING, PENDING_PER_SLOT * self._plan.nprocs):
+            return True
+        return bool(pending and self._queue.trouble()) and self._is_disk_short()
+
+    def next_time(self, now: float) -> Optional[float]:
+        times = [self._queue.next_time(), self._deadline if len(self._queue) else None]
+        if self._growth:
+            times.append(self._next_look)
+        return min((one for one in times if one is not None), default=None)
+
+    def trouble(self) -> str:
+        return self._queue.trouble()
+
+    def close(self) -> None:
+        for number, saver in self._savers.items():
+            (kill if self._under_way[number] else dismiss)(saver)
+
+    # How it is done
+
+    def _add(
+        self, kind: str, task: Task, left: Left, code: Optional[int] = None, attempt: int = 1
+    ) -> int:
+        self._numbers += 1
+        path = task.run.remote_output_path
+        self._queue.add(Save(self._numbers, kind, path, left, code, attempt))
+        return self._numbers
+
+    def _has_free_saver(self) -> bool:
+        if len(self._savers) < self._plan.savers:
+            return True
+        return any(len(numbers) < UNDER_WAY for numbers in self._under_way.values())
+
+    def _hand_out(self, save: Save) -> None:
+        """Give it to the saver with the least to do; make another while all are busy."""
+        saver = min(self._under_way, key=lambda one: len(self._under_way[one]), default=None)
+        if saver is None or (self._under_way[saver] and len(self._savers) < self._plan.savers):
+            saver = self._fork()
+        self._under_way[saver].add(save.number)
+        try:
+            send(self._savers[saver].connection, save)
+        except OSError:
+            return  # it is dead, and its end of file is about to be read
+
+    def _fork(self) -> int:
+        self._numbers += 1
+        number = self._numbers
+        self._savers[number] = fork_saver(number, self._open_sink)
+        self._under_way[number] = set()
+        connection = self._savers[number].connection
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(number))
+        return number
+
+    def _hear(self, saver: int) -> None:
+        try:
+            saved = receive(self._savers[saver].connection)
+        except (EOFError, OSError):
+            self._saver_died(saver)
+            return
+        self._under_way[saver].discard(saved.number)
+        if self._queue.answered(saved, time.monotonic()) is None:
+            return
+        verdict = self._ended.pop(saved.number, None)
+        if verdict is not None:
+            task, outcome = verdict
+            self._verdicts.append((task, outcome._replace(reason=outcome.reason or saved.note)))
+
+    def _saver_died(self, number: int) -> None:
+        saver = self._savers.pop(number)
+        self._selector.unregister(saver.connection)
+        kill(saver)
+        self._queue.saver_died(self._under_way.pop(number))
+
+    def _look(self, now: float) -> None:
+        """Have the output of what goes on stored, where it has grown."""
+        if not self._growth or now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        for live, growth in self._growth.items():
+            folder = f"{self._folder.path}/{live.number}"
+            grown = growth.grown(now, _size(f"{folder}/stdout") + _size(f"{folder}/stderr"))
+            if grown is not growth:
+                task = live.waiting.task
+                if not self._queue.has(task.run.remote_output_path):
+                    self._growth[live] = grown
+                    self._add(GROWING, task, Left(folder, None))
+
+    def _is_disk_short(self) -> bool:
+        disk = os.statvfs(self._folder.path)
+        total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+        return free < min(FREE_BYTES, FREE_SHARE * total)
+
+    def _abandon(self) -> None:
+        """Storing has to end now. The savers go first, so that they and we do not move the same files."""
+        if not len(self._queue):
+            return
+        for number in list(self._savers):
+            self._selector.unregister(self._savers[number].connection)
+            kill(self._savers.pop(number))
+            del self._under_way[number]
+        trouble = self._queue.trouble()
+        self._give_up(self._queue.abandon(), trouble or "there was no time to store it")
+
+    def _give_up(self, efforts: list[Effort], why: str = "") -> None:
+        saves = [effort.save for effort in efforts if effort.save.kind != GROWING]
+        if not saves:
+            return
+        self.kept.folder = self._folder.keep(saves, self.kept.folder)
+        self.kept.count += len({save.remote_output_path for save in saves})
+        self.kept.reason = next((one.error for one in efforts if one.error), why)
+        for save in saves:
+            verdict = self._ended.pop(save.number, None)
+            if verdict is not None:
+                task, outcome = verdict
+                if save.kind == ALL:
+                    outcome = outcome._replace(code=None, cause="upload", reason=self.kept.reason)
+                self._verdicts.append((task, outcome))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

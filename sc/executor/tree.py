@@ -1,0 +1,169 @@
+"""A command and everything that it started: start it, ask it to stop, force it, see that nothing is left.
+
+The process that uses this module is a child subreaper and runs one command at a time. Whatever a command starts,
+daemons in sessions of their own included, is therefore below this process in the tree, and is its child as soon as
+the process between has died. "Nothing is left" is what waitpid says: no child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+_TO_DEFAULT = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGCHLD")
+    if hasattr(signal, name)
+]
+
+
+def adopt_orphans() -> bool:
+    """Make this process the parent of whatever loses its parent below it. False where the system has no such thing."""
+    if not sys.platform.startswith("linux"):
+        return False
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def start(
+    command: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    stdout: str,
+    stderr: str,
+    by_spawn: bool = hasattr(os, "posix_spawn"),
+) -> int:
+    """Start a command in a session of its own, its output in new files, and return its process id.
+
+    `command[0]` is a path. Raises OSError (FileNotFoundError, PermissionError, E2BIG …) when it cannot be started.
+    The caller has no inheritable descriptor above 2 and ignores no signal.
+    """
+    if by_spawn:
+        try:
+            return _spawn(command, environment, stdout, stderr)
+        except NotImplementedError:
+            pass  # a Python built for a glibc before 2.26, as conda's and uv's are, cannot setsid so
+    with open(stdout, "ab") as out, open(stderr, "ab") as err:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            close_fds=False,
+        )
+    process.returncode = 0  # `reap` takes its exit; without this, Popen would try to
+    return process.pid
+
+
+def _spawn(
+    command: Sequence[bytes], environment: Mapping[bytes, bytes], stdout: str, stderr: str
+) -> int:
+    write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        command[0],
+        list(command),
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, stdout, write, 0o666),
+            (os.POSIX_SPAWN_OPEN, 2, stderr, write, 0o666),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=_TO_DEFAULT,
+    )
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Take the exit of every child that has ended: (process id, wait status). Raises ChildProcessError
+    when no child is left at all."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        yield pid, status
+
+
+def signal_below(root: int, number: int, spared: Sequence[int] = ()) -> int:
+    """Send a signal to every process below `root`, those below `spared` apart. Returns how many there were."""
+    found = list(descendants(root, frozenset(spared)))
+    for pid in found:
+        try:
+            os.kill(pid, number)
+            if number == signal.SIGTERM:
+                os.kill(pid, signal.SIGCONT)  # a stopped process does not see a SIGTERM
+        except (ProcessLookupError, PermissionError):
+            continue
+    return len(found)
+
+
+def descendants(root: int, spared: frozenset[int] = frozenset()) -> Iterator[int]:
+    """The ids of all live processes below `root`, parents before children."""
+    below: dict[int, list[int]] = {}
+    for pid, parent, is_dead in _processes():
+        if not is_dead:
+            below.setdefault(parent, []).append(pid)
+    heads = [root]
+    while heads:
+        for pid in below.get(heads.pop(), ()):
+            if pid not in spared:
+                heads.append(pid)
+                yield pid
+
+
+def children(parent: int) -> list[int]:
+    """The ids of its children, dead ones that nobody has waited for included."""
+    return [pid for pid, its_parent, _ in _processes() if its_parent == parent]
+
+
+def _processes() -> Iterator[tuple[int, int, bool]]:
+    """(process id, id of its parent, whether it is dead) of all processes."""
+    if not os.path.isdir("/proc/self"):
+        yield from _processes_by_ps()
+        return
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split(None, 2)[:2]
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+        yield int(name), int(parent), state in (b"Z", b"X")
+
+
+def _processes_by_ps() -> Iterator[tuple[int, int, bool]]:
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,stat="], stdout=subprocess.PIPE, check=False
+    )
+    for line in listing.stdout.decode().splitlines():
+        pid, parent, state = line.split(None, 2)
+        yield int(pid), int(parent), state.startswith("Z")
+
+
+def rename_process(title: str) -> None:
+    """Show `title` in `ps` and `top` for this process, as far as the room of its first command line goes.
+
+    It is more than politeness: `pkill -9 -f sc.pyz` is how people get rid of `sc`, and must not hit the
+    keepers, which then end the runs.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        start, end = int(fields[45]), int(fields[46])  # proc(5): arg_start, arg_end
+    except (OSError, ValueError, IndexError):
+        return
+    room = end - start
+    if start == 0 or room < 2:
+        return
+    text = title.encode()[: room - 1]
+    ctypes.memmove(start, text + b"\0" * (room - len(text)), room)
+    ctypes.CDLL(None).prctl(PR_SET_NAME, title.encode()[:15], 0, 0, 0)
