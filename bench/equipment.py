@@ -30,7 +30,8 @@ def environment(name: str, requirements: str) -> Path:
     """
     wanted = (BENCH / requirements).read_bytes() + sys.version.encode()
     digest = hashlib.sha256(wanted).hexdigest()
-    folder, stamp = CACHE / name, CACHE / name / "stamp"
+    folder = CACHE / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
+    stamp = folder / "stamp"
     if not stamp.exists() or stamp.read_text() != digest:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"installing {requirements} into {folder}", file=sys.stderr)
