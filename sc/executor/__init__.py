@@ -12,9 +12,10 @@ whatever it left behind, and tells how it ended; a failure may be tried again af
 files, `status_code` last; the feed is told the outcome. The rank is free as soon as the process tree is gone, the
 saving goes on beside the next run.
 
-One keeper per slot, because a keeper that is a child subreaper then owns exactly one process tree: "has this run left
-anything behind" is one waitpid that answers ECHILD, and no process can be taken for another run's.
-A keeper whose loop is gone (its pipe ends) kills its run and leaves; the loop adopts and kills what a dead keeper leaves.
+One keeper per slot, because a keeper that is a child subreaper then owns exactly one process tree: "has this run
+left anything behind" is one waitpid that answers ECHILD, and no process can be taken for another run's.
+A keeper whose loop is gone (its pipe ends) kills its run and leaves; the loop adopts and kills what a dead keeper
+leaves.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ file on that pipe tells either side that the other is gone, however it went.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -98,15 +99,9 @@ def sweep_orphans(strangers: frozenset[int]) -> None:
             return
         for pid in tree.children(os.getpid()):
             if pid not in spared:
-                _reap(pid)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
 
 
 def _close_all_but(kept: int) -> None:

@@ -44,9 +44,9 @@ class TemporaryFolder:
             if save.left.folder is not None:
                 shutil.move(save.left.folder, target)
             os.makedirs(target, exist_ok=True)
-            if save.left.results is not None and not os.path.lexists(f"{target}/results"):
-                if os.path.isdir(save.left.results):
-                    shutil.move(save.left.results, f"{target}/results")
+            results = save.left.results
+            if results and os.path.isdir(results) and not os.path.lexists(f"{target}/results"):
+                shutil.move(results, f"{target}/results")
             with open(f"{target}/run.json", "w") as file:
                 json.dump(
                     {

@@ -42,8 +42,7 @@ def find_gpus(environ: Mapping[str, str], nvidia_smi: str = "nvidia-smi") -> tup
 def read_visible(value: str) -> tuple[str, ...]:
     """The devices in a value of `CUDA_VISIBLE_DEVICES`, up to the first invalid one, as CUDA reads it."""
     devices: list[str] = []
-    for device in value.split(","):
-        device = device.strip()
+    for device in map(str.strip, value.split(",")):
         if not re.fullmatch(r"\d+|GPU-[\w-]+|MIG-[\w/-]+", device) or device in devices:
             break
         devices.append(device)

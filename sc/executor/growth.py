@@ -1,7 +1,7 @@
 """When the output of a run that goes on is stored in between. Pure: it is given time and sizes.
 
-S3 cannot append: each time, the whole file goes. So the pauses grow with the run's age and with the size: a run of ten hours
-that prints all the time is stored about 130 times, and what is sent stays under 4 MiB a second.
+S3 cannot append: each time, the whole file goes. So the pauses grow with the run's age and with the size: a run
+of ten hours that prints all the time is stored about 130 times, and what is sent stays under 4 MiB a second.
 """
 
 from __future__ import annotations

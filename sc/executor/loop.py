@@ -11,20 +11,13 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
-from typing import Optional
+from functools import partial
 
 from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
 from sc.executor.crew import SIGNALS, Member, dismiss, fork_keeper, kill, sweep_orphans
 from sc.executor.folder import TemporaryFolder
 from sc.executor.gpus import GpuPool
-from sc.executor.messages import (
-    Blocked,
-    Ended,
-    Start,
-    Stop,
-    receive,
-    send,
-)
+from sc.executor.messages import Blocked, Ended, Start, Stop, receive, send
 from sc.executor.scheduler import Live, Scheduler
 from sc.executor.stores import Stores, Verdict
 from sc.model import Outcome, command_hash
@@ -167,7 +160,7 @@ class Loop:
         if live.rank not in self._keepers:
             keeper = fork_keeper(self._plan, live.rank, self._folder.path, self._open_sink)
             self._keepers[live.rank] = keeper
-            on_message = _Call(self._hear_keeper, live.rank)
+            on_message = partial(self._hear_keeper, live.rank)
             self._selector.register(keeper.connection, selectors.EVENT_READ, on_message)
         run, attempt = live.waiting.task.run, live.waiting.attempt
         start = Start(live.number, run, attempt, attempt > run.retries, live.devices)
@@ -295,13 +288,3 @@ class Loop:
 
     def _drain(self) -> None:
         os.read(self._wake, 4096)
-
-
-class _Call:
-    """A call to be made later."""
-
-    def __init__(self, function: Callable[[int], None], argument: int) -> None:
-        self._function, self._argument = function, argument
-
-    def __call__(self) -> None:
-        self._function(self._argument)

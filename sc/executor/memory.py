@@ -18,7 +18,7 @@ class MemoryKills:
         while self._paths:
             try:
                 with open(self._paths[0], "rb", buffering=0) as file:
-                    before, found, after = file.read().partition(b"oom_kill ")
+                    _, found, after = file.read().partition(b"oom_kill ")
             except OSError:
                 found = b""
             if found:

@@ -68,8 +68,8 @@ class Save(NamedTuple):
 
     number: int
     kind: str
-    """GROWING: `stdout` and `stderr` of a run that goes on. ATTEMPT: the same of a failed attempt, kept under `attempts/`.
-    PRINTED: of an interrupted run. ALL: these, the results, and `status_code` last.
+    """GROWING: `stdout` and `stderr` of a run that goes on. ATTEMPT: the same of a failed attempt, kept under
+    `attempts/`. PRINTED: of an interrupted run. ALL: these, the results, and `status_code` last.
     After all but GROWING what was stored is removed here."""
     remote_output_path: str
     left: Left

@@ -42,7 +42,7 @@ class Saver:
     def _answer(self, save: Save) -> None:
         try:
             saved = Saved(save.number, note=self.store(save))
-        except Exception as error:  # whatever it is, the run is not stored, and will be tried again
+        except Exception as error:  # noqa: BLE001 - whatever it is, this is not stored and is tried again
             saved = Saved(save.number, error=str(error) or type(error).__name__)
         try:
             with self._answering:

@@ -16,7 +16,8 @@ from sc.executor.gpus import GpuPool
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 300.0
 BLOCKED_SECONDS, LONGEST_BLOCKED_SECONDS = 0.5, 30.0
 LOOK_AHEAD = 4
-"""Runs per slot that are looked through for one that fits while GPUs are taken; as often may the first be passed over."""
+"""So many runs per slot are looked through for one that fits while GPUs are taken, and so often may the first of
+them be passed over."""
 
 
 class Waiting(NamedTuple):

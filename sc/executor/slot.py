@@ -8,7 +8,8 @@
                      ▼
                   forced (SIGKILL to all, again and again) ─nothing left───────▶ Ended
 
-When the loop is gone (end of file on the pipe) the keeper forces its run's end, removes the temporary folder and leaves.
+When the loop is gone (end of file on the pipe) the keeper forces its run's end, removes the temporary folder and
+leaves.
 """
 
 from __future__ import annotations

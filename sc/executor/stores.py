@@ -66,7 +66,8 @@ class Stores:
         self._ended: dict[int, Verdict] = {}
         """By the number of the save that ends it."""
         self._verdicts: list[Verdict] = []
-        self._growth: dict[Live, Growth] = {}
+        self._growth: dict[int, tuple[Live, Growth]] = {}
+        """By the number of the start."""
         self._next_look = 0.0
         self._numbers = 0
         self._deadline: Optional[float] = None
@@ -79,10 +80,11 @@ class Stores:
     def watch(self, live: Live) -> None:
         """A run has been started: its output is stored now and then while it goes on."""
         if self._sink.local_path(live.waiting.task.run.remote_output_path) is None:
-            self._growth[live] = Growth(live.since, due=live.since + LOOK_SECONDS)
+            growth = Growth(live.since, due=live.since + LOOK_SECONDS)
+            self._growth[live.number] = (live, growth)
 
     def unwatch(self, live: Live) -> None:
-        self._growth.pop(live, None)
+        self._growth.pop(live.number, None)
 
     def keep_attempt(self, task: Task, attempt: int, left: Left) -> None:
         self._add(ATTEMPT, task, left, attempt=attempt)
@@ -207,13 +209,13 @@ class Stores:
         if not self._growth or now < self._next_look:
             return
         self._next_look = now + LOOK_SECONDS
-        for live, growth in self._growth.items():
+        for live, growth in list(self._growth.values()):
             folder = f"{self._folder.path}/{live.number}"
             grown = growth.grown(now, _size(f"{folder}/stdout") + _size(f"{folder}/stderr"))
             if grown is not growth:
                 task = live.waiting.task
                 if not self._queue.has(task.run.remote_output_path):
-                    self._growth[live] = grown
+                    self._growth[live.number] = (live, grown)
                     self._add(GROWING, task, Left(folder, None))
 
     def _is_disk_short(self) -> bool:
