@@ -52,7 +52,7 @@ class Errands:
 
     def fileno(self) -> int:
         """Becomes readable when `answers` has something."""
-        return self._connection.fileno()
+        return int(self._connection.fileno())
 
     def ask(self, doing: Doing, *arguments: Any) -> int:
         """Have it done; returns the number that its answer will carry."""

@@ -1,0 +1,241 @@
+"""`sc batch`: run a batch on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sc import paths
+from sc.commands.arguments import at_least
+from sc.commands.progress import Progress
+from sc.commands.voice import command_line, is_terminal, result, say
+from sc.errors import ExitCode, InputError, MissingError, StorageError
+
+if TYPE_CHECKING:
+    from sc.commands import Subparsers
+    from sc.executor import Ending, Gauge, Plan
+    from sc.feed import Tally
+    from sc.model import Batch, Outcome
+    from sc.storage import Storage
+
+EXAMPLES = """
+Examples:
+  sc batch batch.yaml                     as many runs at a time as this machine has GPUs, or vCPUs
+  sc batch batch.yaml --nprocs 4          four at a time
+  sc batch s3://bucket/commands/0.json    a batch that lies in S3
+  seq 9 | sed 's/^/echo /' | sc batch - --remote-output-path out
+
+Runs every command of a batch here. What each printed and made goes below its output path: stdout,
+stderr, results/, and last of all status_code. Exit code: 0 all runs completed, 1 some failed,
+2 bad input, 3 the storage said no, 130 interrupted.
+"""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_CHECKED_RUNS = 1000
+_STDERR_BYTES = 2000
+
+
+def add_parser(subparsers: Subparsers) -> Any:
+    """The words of `sc batch`."""
+    parser = subparsers.add_parser("batch", description=EXAMPLES)
+    parser.add_argument(
+        "file", metavar="FILE", help="the batch: a path, s3://…, or - for standard input"
+    )
+    parser.add_argument("--nprocs", metavar="N", type=at_least(1), help="runs at a time")
+    parser.add_argument(
+        "--remote-output-path", metavar="PLACE", help="instead of the one that the batch names"
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", default="batch", help="under which records are kept (batch)"
+    )
+    parser.add_argument(
+        "--max-jobs", metavar="N", type=at_least(1), help="the first N runs of the batch only"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="the counts as one JSON object on stdout"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress; only what went wrong")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, execute, tell."""
+    from sc.documents import read_batch
+    from sc.storage import open_storage
+
+    check_name(args.name)
+    storage = open_storage()
+    batch = read_batch(
+        args.file,
+        remote_output_path=args.remote_output_path,
+        nprocs=args.nprocs,
+        fetch=storage.get_file,
+        tell=lambda line: say(f"sc: {line}"),
+    )
+    check_places(storage, batch)
+    return _execute(args, batch, storage)
+
+
+def check_name(name: str) -> None:
+    """Raises InputError for what cannot name a job."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name {name!r}: a name is 1 to 63 of letters, digits, '.', '_' and '-', "
+            "and begins with a letter or digit"
+        )
+
+
+def check_places(storage: Storage, batch: Batch) -> None:
+    """Prove that outputs can be stored: below the batch's place, and wherever else the first runs want to go."""
+    storage.check(batch.remote_output_path)
+    inside = paths.join(batch.remote_output_path, "")
+    others = {
+        root(run.remote_output_path): run.remote_output_path
+        for run in islice(batch.runs, _CHECKED_RUNS)
+        if not run.remote_output_path.startswith(inside)
+    }
+    for place in list(others.values())[:20]:
+        storage.check(place)
+
+
+def root(place: str) -> str:
+    """What places have in common that can be used, or not, together: the bucket, or the folder above."""
+    if place.startswith("s3://"):
+        return "/".join(place.split("/", 3)[:3])
+    return place.rpartition("/")[0]
+
+
+def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
+    from sc.errands import Errands
+    from sc.executor.loop import execute
+    from sc.feed import BatchFeed, Tally
+    from sc.records import Records
+    from sc.storage import open_storage
+
+    total = min(len(batch.runs), args.max_jobs or len(batch.runs))
+    tally = Tally(total)
+    plan = _plan(batch)
+    shown = _Shown(Progress(is_terminal(os.environ), args.quiet))
+    shown.progress.tell(
+        f"sc: {_runs(total)}, {plan.nprocs} at a time, into {batch.remote_output_path}"
+    )
+    errands = Errands(open_storage)
+    url = paths.job(batch.remote_output_path, args.name)
+    feed = BatchFeed(
+        islice(batch.runs, total), tally, storage, errands, Records(url, _worker_id()), shown.show
+    )
+    try:
+        ending = execute(plan, feed, open_storage)
+        shown.progress.clear()
+        feed.finish()
+    finally:
+        shown.progress.clear()
+        errands.close()
+    if feed.records_trouble:
+        say(f"sc: the records of this work could not be kept: {feed.records_trouble}")
+    _tell(args, tally, ending, shown.elapsed(), storage)
+    if feed.trouble:
+        raise StorageError(feed.trouble)
+    return tally.exit_code(ending)
+
+
+def _plan(batch: Batch) -> Plan:
+    from sc.executor import Plan
+    from sc.executor.gpus import find_gpus
+    from sc.machine import count_vcpus
+
+    gpus = find_gpus(os.environ)
+    nprocs = batch.nprocs or len(gpus) or count_vcpus()
+    return Plan(nprocs=nprocs, machine=socket.gethostname(), gpus=gpus)
+
+
+def _worker_id() -> str:
+    """Different for each time that a batch is run, on any machine."""
+    host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-") or "host"
+    return f"{host[:40]}-{int(time.time()):x}-{os.getpid()}"
+
+
+def _runs(count: int) -> str:
+    from sc.reports import runs
+
+    return runs(count)
+
+
+class _Shown:
+    """Draws the progress of a tally."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._since = time.monotonic()
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._since
+
+    def show(self, tally: Tally, gauge: Gauge) -> float:
+        from sc import reports
+
+        elapsed = self.elapsed()
+        text = reports.progress(
+            tally.counts(), len(gauge.running), tally.total, elapsed, gauge.trouble
+        )
+        return self.progress.show(f"sc: {text}", elapsed)
+
+
+def _tell(
+    args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float, storage: Storage
+) -> None:
+    """The end of it: counts, the first failures, and what was kept here."""
+    from sc import reports
+
+    counts = {**tally.counts(), "not run": tally.not_run}
+    code = tally.exit_code(ending)
+    if args.json:
+        words = {word.replace(" ", "_"): count for word, count in counts.items()}
+        document = {"runs": tally.total, **words, "seconds": round(seconds, 3), "exit_code": code}
+        result(reports.json_line(document))
+    if not args.quiet or code != ExitCode.OK:
+        ended = "interrupted" if ending.was_interrupted else "done"
+        say(f"sc: {ended} in {reports.duration(seconds)}: {reports.counts(counts)}")
+    for outcome in tally.failures:
+        say(f"sc:   {_failure(outcome)}")
+        for line in _last_words(storage, outcome):
+            say(f"sc:     {line}")
+    if tally.failed:
+        again = command_line("summarize-batch", args.file, "--status", "failed")
+        say(f"sc: stderr below each of these paths tells more; all of them: {again}")
+    if ending.kept_runs:
+        say(
+            f"sc: the files of {reports.runs(ending.kept_runs)} could not be stored ({ending.reason}) "
+            f"and are kept in {ending.kept_folder}; put that right and run the batch again"
+        )
+
+
+def _failure(outcome: Outcome) -> str:
+    """One failure, where it lies and why."""
+    why = outcome.reason or {
+        "exit": f"exit code {outcome.code}",
+        "signal": f"ended by signal {(outcome.code or 128) - 128}",
+        "timeout": "took longer than its timeout",
+        "oom": "the machine ran out of memory",
+        "not-started": "could not be started",
+        "upload": "could not be stored",
+        "lost": "was lost",
+    }.get(outcome.cause, outcome.cause)
+    return f"{outcome.remote_output_path}: {why}"
+
+
+def _last_words(storage: Storage, outcome: Outcome) -> list[str]:
+    """The last line of what a failed run wrote to stderr, if there is one."""
+    if outcome.code is None or outcome.reason:
+        return []
+    try:
+        place = paths.join(outcome.remote_output_path, paths.STDERR)
+        text = storage.get(place, -_STDERR_BYTES).decode("utf-8", "replace")
+    except (MissingError, StorageError):
+        return []
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [lines[-1][:200]] if lines else []

@@ -1,0 +1,186 @@
+"""A plain batch as the executor wants it: one run after the other, and told of every end.
+
+    runs ─▶ chunk ─▶ errand: remove old status codes ─▶ ready ─▶ executor ─▶ outcome ─▶ Tally, records
+
+A run whose outputs are written in place goes straight to `ready`: there the executor removes the old code itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Optional
+
+from sc import paths
+from sc.errands import Errands
+from sc.errors import ExitCode
+from sc.executor import Ending, Gauge, Task
+from sc.model import Outcome, Run
+from sc.records import Records
+from sc.storage import Storage
+
+CHUNK = 1000
+"""Runs that are looked after together: as many keys as one request of S3 can remove."""
+FIRST_CHUNK = 50
+FAILURES = 5
+"""So many are kept to be shown."""
+LAST_ERRANDS_SECONDS = 120.0
+"""For the last records, after the last run has ended."""
+
+Show = Callable[["Tally", Gauge], float]
+"""Shows the state of things; returns in how many seconds it wants to do so again."""
+
+
+@dataclass
+class Tally:
+    """What has become of the runs so far. A few numbers, however many runs there are."""
+
+    total: int
+    completed: int = 0
+    failed: int = 0
+    lost: int = 0
+    """Given up without a code, by no fault of the run."""
+    unsaved: int = 0
+    """Ended, and their files could not be stored."""
+    failures: list[Outcome] = field(default_factory=list)
+    """The first ones."""
+
+    def add(self, outcome: Outcome) -> None:
+        """A run has ended. One that was interrupted counts as not done."""
+        if outcome.cause == "interrupted":
+            return
+        if outcome.cause == "upload":
+            self.unsaved += 1
+        elif outcome.code is None:
+            self.lost += 1
+        elif outcome.code == 0:
+            self.completed += 1
+            return
+        else:
+            self.failed += 1
+        if len(self.failures) < FAILURES:
+            self.failures.append(outcome)
+
+    @property
+    def not_run(self) -> int:
+        return self.total - self.completed - self.failed - self.lost - self.unsaved
+
+    def counts(self) -> dict[str, int]:
+        """By the word that people see; `not run` is left to the end of it all."""
+        return {
+            "completed": self.completed,
+            "failed": self.failed,
+            "lost": self.lost,
+            "not stored": self.unsaved,
+        }
+
+    def exit_code(self, ending: Ending) -> ExitCode:
+        """What the whole ends in: an interruption first, then trouble, then failures."""
+        if ending.was_interrupted:
+            return ExitCode.INTERRUPTED
+        if ending.kept_runs or self.unsaved or self.not_run:
+            return ExitCode.REFUSED
+        return ExitCode.RUNS_FAILED if self.failed or self.lost else ExitCode.OK
+
+
+class BatchFeed:
+    """The `Feed` of a batch that is executed here. Memory: two chunks of runs."""
+
+    def __init__(
+        self,
+        runs: Iterable[Run],
+        tally: Tally,
+        storage: Storage,
+        errands: Errands,
+        records: Records,
+        show: Show,
+    ) -> None:
+        self._runs: Iterator[Run] = iter(runs)
+        self._tally = tally
+        self._storage = storage
+        self._errands = errands
+        self._records = records
+        self._show = show
+        self._ready: deque[Run] = deque()
+        self._chunks: dict[int, list[Run]] = {}
+        self._chunk = FIRST_CHUNK
+        self._is_read = False
+        self.trouble = ""
+        """Why no more runs can be started; empty while they can."""
+        self.records_trouble = ""
+
+    def take(self) -> Optional[Task]:
+        """The next run whose old code is gone."""
+        if len(self._ready) <= CHUNK // 2 and not self._chunks and not self._is_read:
+            self._fetch()
+        return Task(self._ready.popleft()) if self._ready else None
+
+    def is_over(self) -> bool:
+        return self._is_read and not self._ready and not self._chunks
+
+    def fileno(self) -> Optional[int]:
+        return self._errands.fileno()
+
+    def read_news(self) -> None:
+        self._hear(0)
+
+    def revoked(self) -> frozenset[int]:
+        return frozenset()
+
+    def is_stopping(self) -> bool:
+        return bool(self.trouble)
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        self._tally.add(outcome)
+        self._records.add(outcome)
+
+    def tick(self, gauge: Gauge) -> float:
+        self._keep_records()
+        return self._show(self._tally, gauge)
+
+    def finish(self) -> None:
+        """Store the last records; waits for it, but not for ever."""
+        self._keep_records(at_once=True)
+        limit = time.monotonic() + LAST_ERRANDS_SECONDS
+        while self._errands.waiting and time.monotonic() < limit:
+            self._hear(1.0)
+
+    def _fetch(self) -> None:
+        chunk = list(islice(self._runs, self._chunk))
+        self._is_read = len(chunk) < self._chunk
+        self._chunk = CHUNK
+        codes = [
+            paths.join(run.remote_output_path, paths.STATUS_CODE)
+            for run in chunk
+            if self._storage.local_path(run.remote_output_path) is None
+        ]
+        if codes:
+            self._chunks[self._errands.ask(_forget, codes)] = chunk
+        else:
+            self._ready.extend(chunk)
+
+    def _hear(self, seconds: float) -> None:
+        for answer in self._errands.answers(seconds):
+            chunk = self._chunks.pop(answer.number, None)
+            if chunk is None:
+                self.records_trouble = self.records_trouble or answer.error
+            elif answer.error:
+                self.trouble = answer.error
+            else:
+                self._ready.extend(chunk)
+
+    def _keep_records(self, at_once: bool = False) -> None:
+        now = time.monotonic()
+        while (due := self._records.due(now, at_once)) is not None:
+            self._errands.ask(_store, *due)
+
+
+def _forget(storage: Storage, places: list[str]) -> None:
+    storage.delete(places)
+
+
+def _store(storage: Storage, place: str, data: bytes) -> None:
+    storage.put(place, data)
