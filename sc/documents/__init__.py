@@ -1,11 +1,11 @@
 """What people write -> the model. All problems of a file at once, each with its place.
 
-    problems   the sentences               scalars    single values
-    source     bytes of a stranger's file  outputs    output paths, and whether they clash
-    json_text  JSON as a stream            matrix     one run -> many
-    yaml_text  YAML, the only importer     runs       the list below `runs:`
-               of yaml                     batch      a batch file
-                                           recipe     a recipe file
+    source     bytes of a stranger's file  problems   the sentences
+    json_text  JSON as a stream            scalars    single values
+    yaml_text  YAML, the only importer     outputs    output paths, and whether they clash
+               of yaml                     matrix     one run -> many
+    formats    both, and .txt              runs       the list below `runs:`
+    batch      a batch file                recipe     a recipe file
 
 Files are data from strangers: whatever is in them ends in a Batch, a Recipe or an InputError.
 """

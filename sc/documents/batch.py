@@ -3,128 +3,30 @@
     file ─▶ Source ─▶ Document ─▶ head (all keys but `runs`) ─▶ Defaults ─┐
                           └─────▶ raw runs ──────────────────▶ RunReader ─┴▶ Run, Run, Run …
 
-A JSON or text file is read through three times and never kept: for its head, which may come
-after the runs; for the check, which keeps no more than hashes of the output paths; and whenever
-somebody iterates over `Batch.runs`. YAML is kept as plain values, since reading it takes long.
+A large file is read through three times and never kept: for its head, which may come after the
+runs; for the check, which keeps no more than hashes of the output paths; and whenever somebody
+iterates over `Batch.runs`.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
-from sc.documents.json_text import JsonError, read_json
+from sc.documents.formats import Document, document_of
 from sc.documents.outputs import Clashes, OutputPaths, absolute
 from sc.documents.problems import Problems, Wrong, kind_of, unknown_key
-from sc.documents.runs import SHARED, Defaults, RawRun, RunReader, matrix_notes, where
-from sc.documents.scalars import LONGEST_ARGUMENT, Plain, whole
+from sc.documents.runs import SHARED, Defaults, RunReader
+from sc.documents.scalars import Plain, whole
 from sc.documents.source import Source
-from sc.documents.yaml_text import YamlError, read_yaml
 from sc.errors import InputError
 from sc.model import Batch, Run
 
 MOST_SLOTS = 100_000
-_MUCH_YAML = 5 * 1024**2
-_TOO_MUCH_YAML = 256 * 1024**2
 _HEAD_KEYS = ("nprocs", "remote_output_path", "runs", *SHARED)
 _MANY_NOTES = 5
-_JSON_BEGINS = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\"{\]])")
-_YAML_KEY = re.compile(r"^(?:runs|nprocs|remote_output_path)[ \t]*:", re.MULTILINE)
-_KINDS = {".json": "json", ".yaml": "yaml", ".yml": "yaml", ".txt": "text"}
-
-
-class Document(Protocol):
-    """One file of runs, of any format."""
-
-    def head(self) -> dict[str, Any]:
-        """All keys of the top level; `runs` is an empty list if it is a list."""
-
-    def raw_runs(self) -> Iterator[RawRun]:
-        """The elements of `runs`, as often as one asks."""
-
-
-class JsonDocument:
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def head(self) -> dict[str, Any]:
-        try:
-            elements = read_json(self._source.text(), streamed="runs")
-            return {one.key: one.value for one in elements if one.number is None}
-        except JsonError as error:
-            raise InputError(f"{self._source.name}: {error}") from None
-
-    def raw_runs(self) -> Iterator[RawRun]:
-        try:
-            for _, number, value in read_json(self._source.text(), streamed="runs"):
-                if number is not None:
-                    yield RawRun("runs[{}]", number, value)
-        except JsonError as error:
-            raise InputError(f"{self._source.name}: {error}") from None
-
-
-class YamlDocument:
-    def __init__(self, source: Source, tell: Callable[[str], None]) -> None:
-        size = source.size / 1024**2
-        if source.size > _TOO_MUCH_YAML:
-            raise InputError(
-                f"{source.name}: {size:,.0f} MiB of YAML would not fit into memory; "
-                "write the batch as JSON, which is read piece by piece."
-            )
-        if source.size > _MUCH_YAML:
-            tell(
-                f"{source.name}: {size:,.0f} MiB of YAML take a while to read; "
-                "as JSON the same batch would be read many times faster."
-            )
-        try:
-            value = read_yaml(source.text())
-        except YamlError as error:
-            raise InputError(f"{source.name}: {error}") from None
-        if not isinstance(value, dict):
-            what = "is empty" if value is None else f"holds {kind_of(value)}"
-            raise InputError(
-                f"{source.name}: {what}; a batch is a mapping with remote_output_path and runs."
-            )
-        runs = value.get("runs")
-        self._runs: list[Any] = runs if isinstance(runs, list) else []
-        self._head = {**value, "runs": []} if isinstance(runs, list) else value
-
-    def head(self) -> dict[str, Any]:
-        return self._head
-
-    def raw_runs(self) -> Iterator[RawRun]:
-        for number, value in enumerate(self._runs):
-            yield RawRun("runs[{}]", number, value)
-
-
-class TextDocument:
-    """One command per line; blank lines and lines that begin with `#` are skipped."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def head(self) -> dict[str, Any]:
-        return {"runs": []}
-
-    def raw_runs(self) -> Iterator[RawRun]:
-        for number, line in enumerate(_lines(self._source), start=1):
-            command = line.strip()
-            if command and not command.startswith("#"):
-                yield RawRun("line {}", number, {"cmd": command})
-
-
-def _lines(source: Source) -> Iterator[str]:
-    """Lines without their ends; of one longer than any command can be, only the beginning."""
-    rest = ""
-    for piece in source.text():
-        first, *others = piece.split("\n")
-        rest += first if len(rest) <= LONGEST_ARGUMENT else ""
-        for other in others:
-            yield rest
-            rest = other
-    yield rest
+_UNKNOWN = "/unknown"
+"""Stands for an output path that is wrong, so that the runs below it can be looked at all the same."""
 
 
 class Runs(Collection[Run]):
@@ -149,21 +51,6 @@ class Runs(Collection[Run]):
         return any(one == run for one in self)
 
 
-def document_of(source: Source, tell: Callable[[str], None]) -> Document:
-    """By the name's ending, or else by what the text looks like."""
-    ending = os.path.splitext(source.name)[1].lower()
-    kind = _KINDS.get(ending) or _kind_by_looks(source.beginning())
-    if kind == "yaml":
-        return YamlDocument(source, tell)
-    return JsonDocument(source) if kind == "json" else TextDocument(source)
-
-
-def _kind_by_looks(beginning: str) -> str:
-    if _JSON_BEGINS.match(beginning):
-        return "json"
-    return "yaml" if _YAML_KEY.search(beginning) else "text"
-
-
 def batch_of(
     source: Source,
     folder: str,
@@ -185,15 +72,14 @@ def batch_of(
     for key in head:
         if key not in _HEAD_KEYS:
             problems.add("", unknown_key(key, _HEAD_KEYS))
-    reader = RunReader(defaults)
+    reader = RunReader(defaults, document.place)
     length = 0
-    if not isinstance(head.get("runs"), list):
-        what = kind_of(head["runs"]) if head.get("runs") is not None else "nothing"
-        problems.add("runs", f"a list of runs is expected, not {what}")
+    if isinstance(head.get("runs"), list):
+        has_place = defaults.remote_output_path != _UNKNOWN
+        length = _check_runs(document, reader, has_place, problems, tell)
     else:
-        length = _checked(document, reader, problems, tell)
-        if length == 0 and not problems.count:
-            problems.add("runs", "there is none; a batch has at least one run")
+        what = "nothing" if head.get("runs") is None else kind_of(head["runs"])
+        problems.add("runs", f"a list of runs is expected, not {what}")
     problems.raise_if_any()
     return Batch(
         remote_output_path=defaults.remote_output_path,
@@ -205,7 +91,7 @@ def batch_of(
 def _defaults(
     head: dict[str, Any], folder: str, override: Optional[str], problems: Problems
 ) -> Defaults:
-    values: dict[str, Any] = {"remote_output_path": "/unknown"}
+    values: dict[str, Any] = {"remote_output_path": _UNKNOWN}
     where_path = "--remote-output-path" if override is not None else "remote_output_path"
     written = override if override is not None else head.get("remote_output_path")
     try:
@@ -236,29 +122,41 @@ def _slots(head: dict[str, Any], override: Optional[int], problems: Problems) ->
     return slots
 
 
-def _checked(
-    document: Document, reader: RunReader, problems: Problems, tell: Callable[[str], None]
+def _check_runs(
+    document: Document,
+    reader: RunReader,
+    has_place: bool,
+    problems: Problems,
+    tell: Callable[[str], None],
 ) -> int:
-    """Look at every run once; returns how many there are."""
-    count = 0
+    """Look at every run once, and twice where outputs may clash; returns how many there are.
+
+    Without `has_place` the runs' places are not the real ones, and not compared.
+    """
+    length = 0
     paths = OutputPaths()
-    notes: list[str] = []
-
-    def noted() -> Iterator[RawRun]:
-        for raw in document.raw_runs():
-            if len(notes) < _MANY_NOTES:
-                notes.extend(matrix_notes(raw))
-            yield raw
-
-    for _, run in reader.runs(noted(), problems):
-        count += 1
+    for _, run in reader.runs(_noted(document, reader, problems.name, tell), problems):
+        length += 1
         paths.add(run.remote_output_path)
-    for note in notes:
-        tell(f"{problems.name}: {note}")
-    suspects = paths.suspects()
+    if length == 0 and not problems.count:
+        problems.add("runs", "there is none; a batch has at least one run")
+    suspects = paths.suspects() if has_place else frozenset()
     if suspects:
         clashes = Clashes(suspects)
-        for raw, run in reader.runs(document.raw_runs(), Problems(problems.name)):
-            clashes.add(where(raw), run.remote_output_path)
-        clashes.tell(problems)
-    return count
+        for number, run in reader.runs(document.raw_runs(), Problems(problems.name)):
+            clashes.add(number, run.remote_output_path)
+        clashes.tell(problems, document.place)
+    return length
+
+
+def _noted(
+    document: Document, reader: RunReader, name: str, tell: Callable[[str], None]
+) -> Iterator[Any]:
+    """The raw runs; tells on the way what is allowed but odd."""
+    told = 0
+    for number, raw in enumerate(document.raw_runs()):
+        if type(raw) is dict and "matrix" in raw and told < _MANY_NOTES:
+            for note in reader.matrix_notes(number, raw):
+                tell(f"{name}: {note}")
+                told += 1
+        yield raw

@@ -18,6 +18,9 @@ from sc.documents.scalars import Plain
 LONGEST_VALUE = 8 * 1024 * 1024
 """Characters of one run, or of one value of the top level."""
 
+_BETWEEN = re.compile(r"\}(?=[ \t\r\n]*,[ \t\r\n]*\{)")
+"""Where one object of a list ends and the next begins; or where it looks so, inside of a text."""
+_LOOK_BACK = 64 * 1024
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -26,19 +29,19 @@ class JsonError(Exception):
 
 
 class Element(NamedTuple):
-    """A key of the top level with its value, or one element of the list below the key."""
+    """A key of the top level with its value, or the next few elements of the list below the key."""
 
     key: str
-    number: Optional[int]
-    """The place in the list, or None: `value` is all there is below the key."""
     value: Any
+    is_slice: bool
+    """Whether `value` is a slice of the list, and not all there is below the key."""
 
 
 def read_json(pieces: Iterator[str], streamed: str) -> Iterator[Element]:
     """The keys of the object that the text is. Raises JsonError.
 
-    If the value of `streamed` is a list, its elements come one by one, after an element without
-    number whose value is an empty list. Numbers are `Plain`, as they were written.
+    If the value of `streamed` is a list, an empty list comes in its place, and then its slices.
+    Numbers are `Plain`, as they were written.
     """
     buffer = _Buffer(pieces)
     if buffer.peek() != "{":
@@ -53,10 +56,10 @@ def read_json(pieces: Iterator[str], streamed: str) -> Iterator[Element]:
             raise buffer.wrong(f"the key {shown(key)} is there twice")
         seen.add(key)
         if key == streamed and buffer.peek() == "[":
-            yield Element(key, None, [])
-            yield from _elements(buffer, key)
+            yield Element(key, [], False)
+            yield from _slices(buffer, key)
         else:
-            yield Element(key, None, buffer.value())
+            yield Element(key, buffer.value(), False)
         more = buffer.peek() == ","
         if more:
             buffer.take(",")
@@ -65,13 +68,11 @@ def read_json(pieces: Iterator[str], streamed: str) -> Iterator[Element]:
         raise buffer.wrong("there is more text after the end of the object")
 
 
-def _elements(buffer: _Buffer, key: str) -> Iterator[Element]:
+def _slices(buffer: _Buffer, key: str) -> Iterator[Element]:
     buffer.take("[")
-    number = 0
     more = buffer.peek() != "]"
     while more:
-        yield Element(key, number, buffer.value())
-        number += 1
+        yield Element(key, buffer.values() or [buffer.value()], True)
         more = buffer.peek() == ","
         if more:
             buffer.take(",")
@@ -88,12 +89,13 @@ class _Buffer:
         self._ended = False
         self._lines = 1  # number of the line in which the buffer begins
         self._columns = 0  # characters of that line before the buffer
-        self._decode = json.JSONDecoder(
+        self._decoder = json.JSONDecoder(
             object_pairs_hook=_without_twins,
             parse_int=Plain,
             parse_float=Plain,
             parse_constant=Plain,
-        ).raw_decode
+        )
+        self._can_slice = True
 
     def peek(self) -> str:
         """The next character that is no white space; empty at the end."""
@@ -122,7 +124,7 @@ class _Buffer:
         self.peek()
         while True:
             try:
-                value, end = self._decode(self._text, self._at)
+                value, end = self._decoder.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 # Perhaps only the buffer ends here, and not the text.
                 if not self._read_more():
@@ -143,6 +145,26 @@ class _Buffer:
                 if end < len(self._text) or not self._read_more():
                     self._at = end
                     return value
+
+    def values(self) -> list[Any]:
+        """As many elements of a list as the buffer certainly holds; perhaps none.
+
+        One call of the decoder for a thousand runs is five times as fast as a thousand calls. It is
+        a guess where an element ends, but what the decoder then takes for a list is no guess.
+        """
+        if not self._can_slice:
+            return []
+        begin = max(self._at, len(self._text) - _LOOK_BACK)
+        ends = [match.end() for match in _BETWEEN.finditer(self._text, begin)]
+        if not ends:
+            return []
+        try:
+            values: list[Any] = self._decoder.decode(f"[{self._text[self._at : ends[-1]]}]")
+        except (json.JSONDecodeError, _Twice, RecursionError):
+            self._can_slice = False  # one by one through this buffer, for the exact place
+            return []
+        self._at = ends[-1]
+        return values
 
     def wrong(self, what: str, at: Optional[int] = None) -> JsonError:
         before = self._text[: self._at if at is None else at]
@@ -171,6 +193,7 @@ class _Buffer:
         self._columns = len(gone) - newline - 1 if newline >= 0 else self._columns + len(gone)
         self._text = "".join([self._text[self._at :], *pieces])
         self._at = 0
+        self._can_slice = True
         return True
 
 

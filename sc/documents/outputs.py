@@ -11,7 +11,7 @@ import os
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from sc.documents.problems import Problems, Wrong, shown
@@ -149,37 +149,44 @@ class Clashes:
 
     def __init__(self, suspects: frozenset[int]) -> None:
         self._suspects = suspects
-        self._owners: dict[str, str] = {}
-        self._same: list[tuple[str, str, str]] = []
+        self._owners: dict[str, int] = {}
+        self._same: list[tuple[int, str, int]] = []
         self._same_untold = 0
-        self._inside: list[tuple[str, str, str]] = []
+        self._inside: list[tuple[int, str, str]] = []
 
-    def add(self, where: str, path: str) -> None:
+    def add(self, number: int, path: str) -> None:
+        """`number` says which run it is, as `place` of `tell` understands it."""
         key = _comparable(path)
         if hash(key) in self._suspects:
             if key in self._owners:
-                self._add_same(where, path, self._owners[key])
+                self._add_same(number, path, self._owners[key])
             else:
-                self._owners[key] = where
+                self._owners[key] = number
         for above in _folders_above(key):
             if hash(above) in self._suspects and len(self._inside) < _SUSPECTS:
-                self._inside.append((where, path, above))
+                self._inside.append((number, path, above))
 
-    def tell(self, problems: Problems) -> None:
-        for where, path, owner in self._same:
-            also = f"that of {owner}" if owner != where else "that of a combination before it"
-            problems.add(f"{where}.remote_output_path", f"{_whole(path)} is also {also}")
+    def tell(self, problems: Problems, place: Callable[[int], str]) -> None:
+        for number, path, owner in self._same:
+            if not problems.can_show_more:
+                problems.count += 1
+                continue
+            also = f"that of {place(owner)}"
+            if owner == number:
+                also = "that of another combination of its matrix"
+            problems.add(f"{place(number)}.remote_output_path", f"{_whole(path)} is also {also}")
         problems.count += self._same_untold
-        for where, path, above in self._inside:
+        for number, path, above in self._inside:
             if above in self._owners:
+                owner = self._owners[above]
                 problems.add(
-                    f"{where}.remote_output_path",
-                    f"{_whole(path)} lies inside that of {self._owners[above]}, {_whole(above)}",
+                    f"{place(number)}.remote_output_path",
+                    f"{_whole(path)} lies inside that of {place(owner)}, {_whole(above)}",
                 )
 
-    def _add_same(self, where: str, path: str, owner: str) -> None:
+    def _add_same(self, number: int, path: str, owner: int) -> None:
         if len(self._same) < _SUSPECTS:
-            self._same.append((where, path, owner))
+            self._same.append((number, path, owner))
         else:
             self._same_untold += 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from sc.documents import scalars
 from sc.documents.matrix import Matrix
@@ -17,15 +17,6 @@ from sc.documents.problems import Problems, Wrong, kind_of, unknown_key
 from sc.model import Run
 
 _MOST_RETRIES = 1000
-
-
-class RawRun(NamedTuple):
-    """An element of the list, unread."""
-
-    where: str
-    """How a person finds it, with a `{}` for the number: `runs[{}]` or `line {}`."""
-    number: int
-    value: Any
 
 
 @dataclass(frozen=True)
@@ -69,100 +60,89 @@ _HINTED = _KEYS - _SKIPPED
 
 
 class RunReader:
-    """Makes runs; what is wrong goes to `problems`, and gives no run."""
+    """Makes runs; what is wrong goes to `problems`, and gives no run.
 
-    def __init__(self, defaults: Defaults) -> None:
+    `place` says for a person where in the file the element of a number is.
+    """
+
+    def __init__(self, defaults: Defaults, place: Callable[[int], str]) -> None:
         self._defaults = defaults
+        self._place = place
+        self._shared = {key: getattr(defaults, key) for key in SHARED}
 
-    def runs(self, raw_runs: Iterable[RawRun], problems: Problems) -> Iterator[tuple[RawRun, Run]]:
-        """All runs in order, those of a matrix one by one, each with where it came from."""
+    def runs(self, raw_runs: Iterable[Any], problems: Problems) -> Iterator[tuple[int, Run]]:
+        """All runs in order, those of a matrix one by one, with the numbers of their elements."""
         index = 0
-        for raw in raw_runs:
-            value = raw.value
-            if type(value) is dict and "matrix" not in value:
-                run = self._run(value, index, raw, problems)
+        for number, raw in enumerate(raw_runs):
+            if type(raw) is dict and "matrix" not in raw:
+                run = self._run(raw, index, number, problems)
                 index += 1
                 if run is not None:
-                    yield raw, run
+                    yield number, run
                 continue
-            for combination in _combinations(raw, problems):
-                run = self._run(combination, index, raw, problems)
+            for combination in self._combinations(raw, number, problems):
+                run = self._run(combination, index, number, problems)
                 index += 1
                 if run is None:
                     break  # the other combinations would say the same
-                yield raw, run
+                yield number, run
+
+    def matrix_notes(self, number: int, raw: dict[str, Any]) -> list[str]:
+        """What is allowed in a matrix, but is hardly what its author wants."""
+        try:
+            unused = Matrix(raw["matrix"]).unused(raw)
+        except Wrong:
+            return []
+        place = f"{self._place(number)}.matrix"
+        return [f"{place}: {{{name}}} is asked for nowhere in this run" for name in unused]
 
     def _run(
-        self, value: dict[str, Any], index: int, raw: RawRun, problems: Problems
+        self, raw: dict[str, Any], index: int, number: int, problems: Problems
     ) -> Optional[Run]:
         defaults = self._defaults
         before = problems.count
         own: dict[str, Any] = {}
-        path = f"{defaults.remote_output_path}/{index}"
-        for key, content in value.items():
+        for key, value in raw.items():
             try:
-                if key == "remote_output_path":
-                    if content is not None:
-                        path = below(content, defaults.remote_output_path)
-                elif key in _OWN:
-                    if content is not None or key == "cmd":
-                        own[key] = _OWN[key](content)
+                if key in _OWN:
+                    if value is not None or key == "cmd":
+                        own[key] = _OWN[key](value)
+                elif key == "remote_output_path":
+                    if value is not None:
+                        own[key] = below(value, defaults.remote_output_path)
                 elif key not in _SKIPPED:
-                    problems.add(where(raw), unknown_key(key, _HINTED))
+                    self._add(problems, number, "", unknown_key(key, _HINTED))
             except Wrong as wrong:
-                problems.add(f"{where(raw)}.{key}", str(wrong))
-        if "cmd" not in value:
-            problems.add(f"{where(raw)}.cmd", "is missing; write the command to run")
+                self._add(problems, number, key, str(wrong))
+        if "cmd" not in raw:
+            self._add(problems, number, "cmd", "is missing; write the command to run")
         if problems.count > before:
             return None
-        env = own.get("env")
-        if defaults.env:
-            env = {**defaults.env, **env} if env else defaults.env
-        return Run(
-            own["cmd"],
-            path,
-            own.get("local_results_dir"),
-            own.get("timeout", defaults.timeout),
-            own.get("retries", defaults.retries),
-            env or _NO_ENV,
-            own.get("gpus", defaults.gpus),
-            own.get("working_directory", defaults.working_directory),
-        )
+        if "remote_output_path" not in own:
+            own["remote_output_path"] = f"{defaults.remote_output_path}/{index}"
+        if "env" in own and defaults.env:
+            own["env"] = {**defaults.env, **own["env"]}
+        return Run(**{**self._shared, **own})
 
+    def _combinations(
+        self, raw: object, number: int, problems: Problems
+    ) -> Iterator[dict[str, Any]]:
+        if not isinstance(raw, dict):
+            tip = f"; write cmd: {raw[:80]}" if isinstance(raw, str) and raw.isprintable() else ""
+            self._add(problems, number, "", f"a run is a mapping with cmd, not {kind_of(raw)}{tip}")
+        elif raw["matrix"] is None:
+            yield {key: value for key, value in raw.items() if key != "matrix"}
+        else:
+            try:
+                matrix = Matrix(raw["matrix"])
+            except Wrong as wrong:
+                self._add(problems, number, "matrix", str(wrong))
+                return
+            yield from matrix.runs(raw)
 
-_NO_ENV: Mapping[str, str] = {}
-
-
-def where(raw: RawRun) -> str:
-    """The place of a run for people."""
-    return raw.where.format(raw.number)
-
-
-def matrix_notes(raw: RawRun) -> list[str]:
-    """What is allowed in a matrix, but is hardly what its author wants."""
-    value = raw.value
-    if type(value) is not dict or "matrix" not in value:
-        return []
-    try:
-        unused = Matrix(value["matrix"]).unused(value)
-    except Wrong:
-        return []
-    return [f"{where(raw)}.matrix: {{{name}}} is asked for nowhere in this run" for name in unused]
-
-
-def _combinations(raw: RawRun, problems: Problems) -> Iterator[dict[str, Any]]:
-    value = raw.value
-    if type(value) is not dict:
-        tip = f"; write cmd: {value}" if isinstance(value, str) and value.isprintable() else ""
-        kind = kind_of(value)
-        problems.add(where(raw), f"a run is a mapping with cmd, not {kind}{tip[:80]}")
-        return
-    if value["matrix"] is None:
-        yield {key: content for key, content in value.items() if key != "matrix"}
-        return
-    try:
-        matrix = Matrix(value["matrix"])
-    except Wrong as wrong:
-        problems.add(f"{where(raw)}.matrix", str(wrong))
-        return
-    yield from matrix.runs(value)
+    def _add(self, problems: Problems, number: int, key: str, sentence: str) -> None:
+        if problems.can_show_more:
+            place = self._place(number)
+            problems.add(f"{place}.{key}" if key else place, sentence)
+        else:
+            problems.count += 1
