@@ -1,0 +1,98 @@
+"""The fleet of EC2 machines: one Auto Scaling group per job, everything tagged `sc:job`.
+
+check ─▶ Plan (ec2_checks) ─▶ launch (ec2_requests, ec2_launch) ─▶ follow (ec2_follow)
+                                                   │
+                   user-data (bootstrap, courier) ─┴─▶ the worker, and its side of the machine (ec2_instance)
+list (ec2_found, ec2_prices)      stop (ec2_remove)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Callable, Optional
+
+from sc.errors import CloudError
+from sc.fleets import Launch, Machine, Tell
+from sc.fleets.ec2_aws import Aws, Boto3
+from sc.fleets.ec2_checks import check
+from sc.fleets.ec2_follow import Following
+from sc.fleets.ec2_found import ended_at, find_by_name, find_jobs, find_one
+from sc.fleets.ec2_launch import launch, refuse_if_running
+from sc.fleets.ec2_prices import Prices
+from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
+from sc.fleets.ec2_requests import Plan
+from sc.storage import Storage
+
+LEAVE_SECONDS = 90.0
+"""How long `stop` lets workers save what their runs printed before their machines are ended."""
+
+
+class Ec2Fleet:
+    """See `sc.fleets.Fleet` for what each method promises."""
+
+    name = "ec2"
+
+    def __init__(
+        self,
+        region: Optional[str],
+        environment: Mapping[str, str],
+        aws: Optional[Aws] = None,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._aws: Aws = aws if aws is not None else Boto3(region)
+        self._environment = environment
+        self._now = now
+        self._sleep = sleep
+        self._checked: Optional[tuple[Launch, Plan]] = None
+        self._earlier: frozenset[str] = frozenset()
+
+    def check(self, launch: Launch) -> None:
+        self._plan(launch)
+
+    def launch(self, launch_: Launch, tell: Tell) -> None:
+        plan = self._plan(launch_)
+        self._earlier = launch(self._aws, plan, tell, self._now, self._sleep)
+
+    def follow(self, launch: Launch, storage: Storage, tell: Tell) -> None:
+        following = Following(
+            self._aws,
+            storage,
+            launch.job_url,
+            launch.machines,
+            self._earlier,
+            tell,
+            self._now,
+            self._sleep,
+        )
+        trouble = following.until_first_report()
+        if trouble is None:
+            return
+        left = self.stop(launch.job_url, tell)
+        raise CloudError("\n".join([trouble, *left]))
+
+    def list(self, job: Optional[str] = None) -> Sequence[Machine]:
+        prices = Prices(self._aws, self._now())
+        return [
+            machine._replace(dollars=prices.so_far(instance, ended_at(instance)))
+            for found in find_jobs(self._aws, job)
+            for machine, instance in zip(found.machines(), found.instances)
+        ]
+
+    def stop(self, job: str, tell: Tell, leave_seconds: float = 0.0) -> Sequence[str]:
+        """`leave_seconds`: how long machines may take to leave by themselves, if `stop` was said to them."""
+        found = find_one(self._aws, job)
+        if found.is_nothing:
+            return []
+        leave, end = self._now() + leave_seconds, self._now() + leave_seconds + REMOVAL_SECONDS
+        removal = Removal(self._aws, tell, lambda: self._now() < end, self._sleep)
+        return removal.from_outside(found, lambda: self._now() < leave)
+
+    def _plan(self, launch: Launch) -> Plan:
+        """Asked for once: `check` and `launch` are told the same."""
+        if self._checked is None or self._checked[0] != launch:
+            plan = check(self._aws, launch, self._environment)
+            refuse_if_running(find_by_name(self._aws, plan.name))
+            self._checked = (launch, plan)
+        return self._checked[1]

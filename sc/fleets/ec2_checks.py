@@ -1,0 +1,243 @@
+"""Every question that is asked of AWS before the first effect, and the Plan that comes out of the answers.
+
+All problems are told at once, as far as one does not hide another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from sc.errors import InputError
+from sc.fleets import Launch
+from sc.fleets.bootstrap import JobFacts, user_data
+from sc.fleets.ec2_aws import Aws, AwsRefused, Call
+from sc.fleets.ec2_names import PROFILE
+from sc.fleets.ec2_places import find_place
+from sc.fleets.ec2_requests import Image, Plan
+from sc.model import Recipe
+from sc.storage.places import Bucket, resolve
+
+_PLAIN_IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
+_GPU_IMAGE = (
+    "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
+)
+_DEFAULT_DISK_GIB = 30
+_PASSED_ON = ("AWS_ENDPOINT_URL", "SC_SFS_ROOT")
+
+
+def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
+    """Ask, and decide. Raises InputError for what the user wrote, AwsRefused for what AWS does not let them do."""
+    recipe = launch.recipe
+    problems = tag_problems(recipe.tags)
+    place = resolve(launch.job_url, environment)
+    if not isinstance(place, Bucket):
+        problems.append(
+            f"Machines on EC2 cannot reach {launch.job_url}: "
+            "let remote_output_path be an s3:// place."
+        )
+    if problems:
+        raise InputError(*problems)
+    assert isinstance(place, Bucket)
+    aws.send(Call("sts", "get_caller_identity", {}))
+    s3_region = bucket_region(aws, place.name)
+    profile = recipe.instance_profile or PROFILE
+    problems += profile_problems(aws, profile)
+    types = describe_types(aws, recipe)
+    architecture = common_architecture(types)
+    image = find_image(aws, recipe, architecture, needs_gpu_image(types))
+    problems += image_problems(image, recipe, architecture)
+    where = find_place(aws, recipe)
+    if recipe.key_name:
+        aws.send(Call("ec2", "describe_key_pairs", {"KeyNames": [recipe.key_name]}))
+    if problems:
+        raise InputError(*problems)
+    facts = JobFacts(
+        job_url=launch.job_url,
+        bucket=place.name,
+        key=place.key,
+        s3_endpoint=aws.endpoint("s3", s3_region),
+        s3_region=s3_region,
+        autoscaling_endpoint=aws.endpoint("autoscaling"),
+        region=aws.region,
+        sha256=launch.program_sha256,
+        environment={
+            "AWS_DEFAULT_REGION": aws.region,
+            **{
+                name: value
+                for name, value in environment.items()
+                if name.startswith(_PASSED_ON) and value
+            },
+            **launch.environment,
+        },
+    )
+    return Plan(launch.job_url, recipe, launch.machines, image, where, profile, user_data(facts))
+
+
+def tag_problems(tags: Mapping[str, str]) -> list[str]:
+    """docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions"""
+    problems = [
+        f"The tag '{key}' cannot be set: a key has 1 to 128 characters and does not begin with 'aws:', "
+        "a value has at most 256."
+        for key, value in tags.items()
+        if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:")
+    ]
+    if len(tags) > 45:
+        problems.append(f"There are {len(tags)} tags; 45 are possible beside those of sc.")
+    return problems
+
+
+def bucket_region(aws: Aws, bucket: str) -> str:
+    """The region of a bucket that exists and may be listed."""
+    try:
+        answer = aws.send(Call("s3", "head_bucket", {"Bucket": bucket}))
+    except AwsRefused as error:
+        if error.code in ("404", "NoSuchBucket"):
+            raise InputError(
+                f"There is no bucket '{bucket}'. Make it with `aws s3 mb s3://{bucket}`."
+            ) from error
+        raise
+    return str(answer.get("BucketRegion") or aws.region)
+
+
+def profile_problems(aws: Aws, name: str) -> list[str]:
+    try:
+        answer = aws.send(Call("iam", "get_instance_profile", {"InstanceProfileName": name}))
+    except AwsRefused as error:
+        if error.code != "NoSuchEntity":
+            raise
+        how = "Run `sc setup` once" if name == PROFILE else f"Run `sc setup --profile-name {name}`"
+        return [
+            f"There is no instance profile '{name}'. {how}, or name another as `instance_profile`."
+        ]
+    if not answer["InstanceProfile"]["Roles"]:
+        return [f"The instance profile '{name}' has no role. Run `sc setup --profile-name {name}`."]
+    return []
+
+
+def describe_types(aws: Aws, recipe: Recipe) -> list[dict[str, Any]]:
+    """What EC2 tells of the recipe's types. Raises InputError for those that the region does not offer."""
+    kinds = list(recipe.instance_types)
+    asked = [{"Name": "instance-type", "Values": kinds}]
+    found = list(
+        aws.pages(Call("ec2", "describe_instance_types", {"Filters": asked}), "InstanceTypes")
+    )
+    offered = {str(one["InstanceType"]) for one in found}
+    problems = [
+        f"{aws.region} offers no instance type '{kind}'. `sc options` lists those that it has."
+        for kind in kinds
+        if kind not in offered
+    ]
+    if recipe.use_spot_instance:
+        problems += [
+            f"There is no spot market for '{one['InstanceType']}': leave out use_spot_instance, or take another type."
+            for one in found
+            if "spot" not in one.get("SupportedUsageClasses", ["spot"])
+        ]
+    if problems:
+        raise InputError(*problems)
+    return found
+
+
+def common_architecture(types: Sequence[Mapping[str, Any]]) -> str:
+    """`x86_64` or `arm64`. Raises InputError if the types share none, since one image must serve all."""
+    having = {
+        str(one["InstanceType"]): [
+            name
+            for name in one["ProcessorInfo"]["SupportedArchitectures"]
+            if name in ("x86_64", "arm64")
+        ]
+        for one in types
+    }
+    for name in ("x86_64", "arm64"):
+        if all(name in names for names in having.values()):
+            return name
+    told = ", ".join(
+        f"{kind} is {' or '.join(names) or 'neither'}" for kind, names in having.items()
+    )
+    raise InputError(
+        f"The instance types have no architecture in common, and one image must serve all: {told}."
+    )
+
+
+def needs_gpu_image(types: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every type has NVIDIA GPUs; the image with their driver would be waste on others."""
+    return all(
+        any(gpu.get("Manufacturer") == "NVIDIA" for gpu in one.get("GpuInfo", {}).get("Gpus", []))
+        for one in types
+    )
+
+
+def image_parameter(recipe: Recipe, architecture: str, gpu: bool) -> Optional[str]:
+    """The SSM parameter that names the image, or None where the recipe names the image itself."""
+    if recipe.image is None:
+        return (_GPU_IMAGE if gpu else _PLAIN_IMAGE).format(architecture)
+    if recipe.image.startswith("ami-"):
+        return None
+    path = (
+        recipe.image[len("resolve:ssm:") :]
+        if recipe.image.startswith("resolve:ssm:")
+        else recipe.image
+    )
+    if path.startswith("/"):
+        return path
+    raise InputError(
+        f"The image '{recipe.image}' is neither the id of an image (ami-…) nor a path of an SSM parameter (/…)."
+    )
+
+
+def find_image(aws: Aws, recipe: Recipe, architecture: str, gpu: bool) -> Image:
+    parameter, image_id = image_parameter(recipe, architecture, gpu), recipe.image
+    if parameter is not None:
+        try:
+            answer = aws.send(Call("ssm", "get_parameter", {"Name": parameter}))
+        except AwsRefused as error:
+            if error.code != "ParameterNotFound":
+                raise
+            raise InputError(
+                f"There is no SSM parameter '{parameter}' in {aws.region}. Name an image as `image: ami-…`."
+            ) from error
+        image_id = str(answer["Parameter"]["Value"])
+    try:
+        images = aws.send(Call("ec2", "describe_images", {"ImageIds": [image_id]}))["Images"]
+    except AwsRefused as error:
+        if not error.code.startswith("InvalidAMIID"):
+            raise
+        images = []
+    if not images:
+        raise InputError(f"There is no image '{image_id}' in {aws.region} that you may use.")
+    return read_image(images[0])
+
+
+def read_image(described: Mapping[str, Any]) -> Image:
+    root = str(described.get("RootDeviceName") or "/dev/xvda")
+    sizes = [
+        int(mapping["Ebs"].get("VolumeSize", 0))
+        for mapping in described.get("BlockDeviceMappings", [])
+        if mapping.get("DeviceName") == root and "Ebs" in mapping
+    ]
+    smallest = max(sizes, default=0)
+    return Image(
+        str(described["ImageId"]),
+        str(described.get("Architecture", "")),
+        root,
+        max(smallest, _DEFAULT_DISK_GIB),
+        smallest,
+        str(described.get("Platform", "")).lower() == "windows",
+    )
+
+
+def image_problems(image: Image, recipe: Recipe, architecture: str) -> list[str]:
+    problems = []
+    if image.is_windows:
+        problems.append(f"The image {image.id} is Windows, and sc needs Linux.")
+    if image.architecture and image.architecture != architecture:
+        problems.append(
+            f"The image {image.id} is for {image.architecture}, but "
+            f"{', '.join(recipe.instance_types)} need {architecture}."
+        )
+    if recipe.disk_space and recipe.disk_space < image.smallest_gib:
+        problems.append(
+            f"disk_space is {recipe.disk_space} GiB, but the image {image.id} alone takes {image.smallest_gib}."
+        )
+    return problems

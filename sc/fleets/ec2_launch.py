@@ -1,0 +1,101 @@
+"""Making what a Plan says, and unmaking it when that cannot be finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Callable
+
+from sc.errors import InputError
+from sc.fleets import Tell
+from sc.fleets.ec2_aws import Aws, AwsRefused, Call
+from sc.fleets.ec2_found import Found, find_by_name
+from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
+from sc.fleets.ec2_requests import (
+    Plan,
+    create_group,
+    create_launch_template,
+    create_security_group,
+    end_at_max_hours,
+    hold_processes,
+    start_machines,
+)
+
+
+def refuse_if_running(found: Found) -> None:
+    """A second launch of a job whose machines are there, or may come, would lose track of one of the two."""
+    wanted = int(found.group["DesiredCapacity"]) if found.group else 0
+    if found.alive or wanted:
+        what = (
+            f"{len(found.alive)} machines"
+            if found.alive
+            else f"a group that wants {wanted} machines"
+        )
+        raise InputError(
+            f"The job '{found.job}' has {what} already. Look with `sc ps`; end them with `sc stop {found.job}`."
+        )
+
+
+def launch(
+    aws: Aws, plan: Plan, tell: Tell, now: Callable[[], float], sleep: Callable[[float], None]
+) -> frozenset[str]:
+    """Carry out the plan. Whatever was made is unmade before an error, or an interrupt, leaves.
+
+    Returns the ids of instances of an earlier attempt, of which AWS tells for an hour after their end.
+    """
+    leftover = find_by_name(aws, plan.name)
+    refuse_if_running(leftover)
+    end = now() + REMOVAL_SECONDS
+    if not leftover.is_nothing:
+        tell("Removing what an earlier attempt left")
+        removal = Removal(aws, tell, lambda: now() < end, sleep)
+        for sentence in removal.from_outside(leftover):
+            tell(sentence)
+    try:
+        for call, done in steps(plan, aws, now()):
+            tell(done)
+            _send_patiently(aws, call, sleep)
+    except BaseException:  # a Ctrl-C as well: nothing may stay that nobody knows of
+        tell("That could not be finished: taking away what was made")
+        end = now() + REMOVAL_SECONDS
+        removal = Removal(aws, tell, lambda: now() < end, sleep)
+        for sentence in removal.from_outside(find_by_name(aws, plan.name)):
+            tell(sentence)
+        raise
+    return frozenset(instance["InstanceId"] for instance in leftover.instances)
+
+
+def steps(plan: Plan, aws: Aws, now: float) -> Iterator[tuple[Call, str]]:
+    """The calls in their order, each with what is said before it. The machines come last."""
+    groups = plan.place.security_groups
+    if not groups:
+        answer = aws.send(create_security_group(plan))
+        groups = (str(answer["GroupId"]),)
+    yield create_launch_template(plan, groups), f"Making the launch template {plan.name}"
+    yield create_group(plan), f"Making the Auto Scaling group {plan.name}"
+    yield hold_processes(plan), "Holding back what AWS would do by itself"
+    end = end_at_max_hours(plan, now)
+    yield (
+        end,
+        f"AWS ends all machines at {end.parameters['StartTime']:%Y-%m-%d %H:%M} UTC at the latest",
+    )
+    yield start_machines(plan), f"Asking for {machines_text(plan)}"
+
+
+def machines_text(plan: Plan) -> str:
+    kinds = " or ".join(plan.recipe.instance_types)
+    market = " spot" if plan.recipe.use_spot_instance else ""
+    word = "machine" if plan.machines == 1 else "machines"
+    return f"{plan.machines}{market} {word} ({kinds}) in {len(plan.place.subnets)} zones"
+
+
+def _send_patiently(aws: Aws, call: Call, sleep: Callable[[float], None]) -> None:
+    """A role or profile that `sc setup` made a moment ago is not known everywhere yet: then try again."""
+    for pause in (2.0, 4.0, 8.0, 16.0, 0.0):
+        try:
+            aws.send(call)
+        except AwsRefused as error:
+            if not pause or "nvalid IAM Instance Profile" not in str(error):
+                raise
+            sleep(pause)
+        else:
+            return
