@@ -10,6 +10,7 @@ Values are built from the parser's events and not by PyYAML's own constructors, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
@@ -24,6 +25,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from sc.documents.libyaml import fast_parser
 from sc.documents.problems import shown
 from sc.documents.scalars import Plain
 
@@ -34,19 +36,20 @@ _PREFIX = "tag:yaml.org,2002:"
 _TAGS = {_PREFIX + kind for kind in ("str", "int", "float", "bool", "null", "map", "seq")} | {"!"}
 _NULLS = {"", "~", "null", "Null", "NULL"}
 
-HAS_LIBYAML = bool(yaml.__with_libyaml__)
-
 
 class YamlError(Exception):
     """The text is no YAML that `sc` reads; says why, with line and column."""
 
 
-def read_yaml(pieces: Iterator[str]) -> Any:
+def yaml_parser() -> Any:
+    """The class of libyaml's parser where the machine has it, and of PyYAML's own otherwise."""
+    return fast_parser(sys.path) or PythonParser
+
+
+def read_yaml(pieces: Iterator[str], parser: Any = None) -> Any:
     """None, texts (`Plain` if without quotes), lists and dicts. Raises YamlError."""
-    stream = _Stream(pieces)
     try:
-        parser = yaml.CBaseLoader(stream) if HAS_LIBYAML else _PythonParser(stream)
-        return _Builder(parser).document()
+        return _Builder((parser or yaml_parser())(_Stream(pieces))).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "it cannot be understood"
@@ -72,7 +75,7 @@ def write_yaml(document: Mapping[str, Any]) -> str:
     )
 
 
-class _PythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+class PythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
     """PyYAML's own parser, for machines without libyaml. Ten times slower, same events."""
 
     def __init__(self, stream: _Stream) -> None:
