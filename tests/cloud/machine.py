@@ -34,8 +34,8 @@ class Blueprint:
     """What a machine is made of."""
 
     instance_id: str
-    root: Path
-    """A root file system, shared by machines and never written."""
+    layers: Sequence[Path]
+    """Its file system before it writes: folders, the upper first. They are shared and never written."""
     user_data: bytes
     private_ip: str
     environment: Mapping[str, str]
@@ -148,7 +148,7 @@ def _as_json(blueprint: Blueprint, folder: Path) -> dict[str, Any]:
     return {
         "instance_id": blueprint.instance_id,
         "hostname": blueprint.hostname,
-        "lower": str(blueprint.root),
+        "lower": ":".join(map(str, blueprint.layers)),
         "upper": str(folder / "upper"),
         "work": str(folder / "work"),
         "mount": str(folder / "mount"),

@@ -1,0 +1,37 @@
+"""The fixture `cloud`: a fresh cloud in a box per test, or a skip that says what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import S3Server
+
+if TYPE_CHECKING:
+    from tests.cloud.box import Cloud
+
+
+def missing() -> str:
+    """Why there can be no box here, or nothing."""
+    if os.geteuid() != 0:
+        return "the cloud in a box needs root"
+    if shutil.which("debootstrap") is None:
+        return "the cloud in a box needs debootstrap"
+    return ""
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, seaweed: S3Server) -> Iterator[Cloud]:
+    if missing():
+        pytest.skip(missing())
+    pytest.importorskip("moto.server", reason="the cloud in a box needs moto[server] >= 5.2")
+    from tests.cloud.box import Cloud
+
+    with Cloud(tmp_path, seaweed) as box:
+        yield box
+    assert box.processes() == []
