@@ -1,0 +1,16 @@
+"""The program as it is delivered."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.program import Program
+
+
+@pytest.fixture(scope="session")
+def program(checkout: Path) -> Program:
+    """`dist/sc.pyz`, run by this Python."""
+    return Program([sys.executable, "-m", "sc"], {"PYTHONPATH": str(checkout)})
