@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +48,20 @@ def s3_environment(seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Serv
 def checkout() -> Path:
     """The folder with pyproject.toml."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def pyz(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real sc.pyz, made from this checkout for this session."""
+    made = tmp_path_factory.mktemp("dist") / "sc.pyz"
+    done = subprocess.run(
+        ["./build.sh", "build", str(made)],
+        cwd=checkout,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"./build.sh build failed:\n{done.stdout}", pytrace=False)
+    return made

@@ -1,0 +1,155 @@
+#!/bin/sh
+# Everything that this project does to itself, on a machine with Python 3.9 or newer and a package registry.
+#
+#   ./build.sh               make dist/sc.pyz          (./build.sh build FILE makes it elsewhere)
+#   ./build.sh demo          make it, run a real example on this machine, and show what became of it
+#   ./build.sh lint          ruff, mypy --strict, shellcheck if there is one
+#   ./build.sh test [ARGS]   make it, lint, and run all tests (ARGS go to pytest)
+#
+# PYTHON=/path/to/python3 chooses the Python. What is installed is pinned, with hashes, in requirements/, and goes
+# below .build/ and nowhere else.
+set -eu
+umask 022
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "build.sh: $*"; exit 3; }
+
+# Sets $python: the one asked for, else the first that is new enough.
+find_python() {
+    for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python3.9}; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+            return
+        fi
+    done
+    fail "no Python 3.9 or newer found. Install one, or say where it is: PYTHON=/path/to/python3 ./build.sh"
+}
+
+# make_venv FOLDER: an empty virtual environment. Debian's python3 comes without the parts that make one.
+make_venv() {
+    rm -rf "$1"
+    if "$python" -m venv "$1" >.build/log 2>&1; then
+        return
+    fi
+    if grep -q 'No space left' .build/log; then
+        fail "the disk is full: $(tail -n 1 .build/log)"
+    fi
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "This Python cannot make virtual environments: installing python3-venv"
+        { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends python3-venv; } \
+            </dev/null >.build/log 2>&1 || fail "apt-get could not install python3-venv: $(tail -n 1 .build/log)"
+        rm -rf "$1"
+        if "$python" -m venv "$1" >.build/log 2>&1; then
+            return
+        fi
+    fi
+    fail "$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"
+}
+
+# pip_install PYTHON ARGS...
+pip_install() {
+    pip=$1
+    shift
+    "$pip" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps "$@" \
+        </dev/null >.build/log 2>&1 && return
+    if grep -q 'No space left' .build/log; then
+        fail "the disk is full (pip's words are in .build/log)"
+    fi
+    grep -E '^ *(ERROR|WARNING: Retrying)' .build/log | tail -n 3 >&2 || true
+    fail "pip could not install what requirements/ pins: is a package registry reachable? (pip's words are in .build/log)"
+}
+
+# venv NAME: sets $venv to an environment with exactly what requirements/NAME.txt pins, made if need be.
+venv() {
+    venv=.build/$1-$tag
+    if cmp -s "requirements/$1.txt" "$venv/installed.txt" && "$venv/bin/python" -c '' 2>/dev/null; then
+        return
+    fi
+    say "Setting up $venv from requirements/$1.txt"
+    make_venv "$venv"
+    pip_install "$venv/bin/python" -r "requirements/$1.txt"
+    cp "requirements/$1.txt" "$venv/installed.txt"
+}
+
+# dependencies: sets $carried to a folder with what sc.pyz carries, the same on every machine: that of the oldest
+# Python. PyYAML has no wheel without a compiled part; the part is dropped, so any wheel of it will do.
+dependencies() {
+    carried=.build/carried
+    if cmp -s requirements/run.txt "$carried/installed.txt"; then
+        return
+    fi
+    rm -rf "$carried"
+    pip_install "$venv/bin/python" -r requirements/run.txt --target "$carried" --no-compile --only-binary :all: \
+        --implementation cp --python-version 3.9 --platform manylinux2014_x86_64
+    cp requirements/run.txt "$carried/installed.txt"
+}
+
+setup() {
+    find_python
+    tag=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    mkdir -p .build 2>/dev/null || fail "cannot write in $(pwd)"
+    if command -v flock >/dev/null; then
+        exec 9>.build/lock
+        flock 9
+    fi
+}
+
+unlock() { exec 9>&-; }
+
+build() {
+    venv build
+    dependencies
+    "$venv/bin/python" pyz/make.py "$carried" . "$1" || fail "could not make $1 (is the disk full?)"
+    say "Made $1: $(wc -c <"$1") bytes"
+}
+
+lint() {
+    venv test
+    "$venv/bin/python" -m ruff format --check --quiet . || fail "ruff would format these files: $venv/bin/python -m ruff format ."
+    "$venv/bin/python" -m ruff check --quiet .
+    "$venv/bin/python" -m mypy
+    if command -v shellcheck >/dev/null; then
+        shellcheck build.sh .ci/run
+    fi
+}
+
+demo() {
+    say '$ sc.pyz batch examples/iris/batch.yaml'
+    code=0
+    "$python" dist/sc.pyz batch examples/iris/batch.yaml || code=$?
+    say '$ sc.pyz summarize-batch examples/iris/batch.yaml'
+    "$python" dist/sc.pyz summarize-batch examples/iris/batch.yaml
+    return "$code"
+}
+
+cd "$(dirname "$0")"
+command=${1:-build}
+[ $# = 0 ] || shift
+case $command in
+    build)
+        setup
+        build "${1:-dist/sc.pyz}"
+        ;;
+    demo)
+        setup
+        build dist/sc.pyz
+        unlock
+        demo
+        ;;
+    lint)
+        setup
+        unlock
+        lint
+        ;;
+    test)
+        setup
+        build dist/sc.pyz
+        venv test
+        unlock
+        lint
+        exec "$venv/bin/python" -m pytest "$@"
+        ;;
+    *)
+        sed -n '/^# *\.\/build.sh/s/^# *//p' "$0" >&2
+        exit 2
+        ;;
+esac
