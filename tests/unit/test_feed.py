@@ -1,0 +1,157 @@
+"""A batch fed to the executor: old codes are forgotten before a run is handed out, and ends are counted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from sc.errands import Errands
+from sc.errors import ExitCode, StorageError
+from sc.executor import Ending, Gauge, Task
+from sc.feed import CHUNK, FAILURES, FIRST_CHUNK, BatchFeed, Tally
+from sc.model import Outcome, Run
+from sc.records import Records
+from sc.storage import Storage
+from sc.storage.router import AnyStorage
+
+LIMIT_SECONDS = 30
+NOW = Gauge((), 0, 0, "")
+
+
+class Far(AnyStorage):
+    """A folder that is reached as if it were S3."""
+
+    def local_path(self, place: str) -> Optional[str]:
+        return None
+
+
+class Broken(Far):
+    """It takes nothing away."""
+
+    def delete(self, places: object) -> None:
+        raise StorageError("deleting is not allowed; ask for s3:DeleteObject")
+
+
+def far() -> Storage:
+    return Far({})
+
+
+def broken() -> Storage:
+    return Broken({})
+
+
+def near() -> Storage:
+    return AnyStorage({})
+
+
+@contextmanager
+def feeding(
+    folder: Path, count: int, opening: Callable[[], Storage]
+) -> Iterator[tuple[BatchFeed, Tally]]:
+    runs = (Run("true", str(folder / str(number))) for number in range(count))
+    tally = Tally(count)
+    records = Records(str(folder / ".sc/batch"), "w")
+    errands = Errands(opening)
+    try:
+        yield BatchFeed(runs, tally, opening(), errands, records, lambda *_: 1.0), tally
+    finally:
+        errands.close()
+
+
+def take(feed: BatchFeed) -> Optional[Task]:
+    """The next run, as soon as it is there."""
+    limit = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < limit:
+        task = feed.take()
+        if task is not None or feed.is_over() or feed.is_stopping():
+            return task
+        feed.read_news()
+    raise TimeoutError
+
+
+def outcome(path: str, code: Optional[int] = 0, cause: str = "exit") -> Outcome:
+    return Outcome(path, "0" * 16, code, cause, 1, "here", 0, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("opening", [near, far])
+@pytest.mark.parametrize("count", [1, FIRST_CHUNK, FIRST_CHUNK + CHUNK + 7])
+def test_every_run_is_handed_out_once_in_order(
+    tmp_path: Path, opening: Callable[[], Storage], count: int
+) -> None:
+    with feeding(tmp_path, count, opening) as (feed, _):
+        taken = []
+        while (task := take(feed)) is not None:
+            taken.append(Path(task.run.remote_output_path).name)
+        assert taken == [str(number) for number in range(count)]
+        assert feed.is_over()
+
+
+def test_an_old_code_is_gone_before_its_run_is_handed_out(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "status_code").write_text("0")
+        (tmp_path / str(number) / "stdout").write_text("old")
+    with feeding(tmp_path, 3, far) as (feed, _):
+        while (task := take(feed)) is not None:
+            assert not os.path.exists(task.run.remote_output_path + "/status_code")
+            assert os.path.exists(task.run.remote_output_path + "/stdout")
+
+
+def test_if_old_codes_cannot_be_removed_nothing_is_started(tmp_path: Path) -> None:
+    with feeding(tmp_path, 3, broken) as (feed, _):
+        assert take(feed) is None
+        assert feed.is_stopping()
+        assert "s3:DeleteObject" in feed.trouble
+
+
+def test_records_of_all_runs_are_stored_at_the_end(tmp_path: Path) -> None:
+    with feeding(tmp_path, 3, far) as (feed, _):
+        while (task := take(feed)) is not None:
+            feed.ended(task, outcome(task.run.remote_output_path))
+            feed.tick(NOW)
+        feed.finish()
+        (file,) = (tmp_path / ".sc/batch/records").iterdir()
+        told = [
+            Outcome.from_line(line).remote_output_path for line in file.read_text().splitlines()
+        ]
+        assert told == [str(tmp_path / str(number)) for number in range(3)]
+
+
+def test_the_tally_counts_and_keeps_the_first_failures() -> None:
+    tally = Tally(20)
+    for number in range(10):
+        tally.add(outcome(f"/{number}", code=1))
+    tally.add(outcome("/a"))
+    tally.add(outcome("/b", None, "lost"))
+    tally.add(outcome("/c", None, "upload"))
+    tally.add(outcome("/d", None, "interrupted"))
+    assert tally.counts() == {"completed": 1, "failed": 10, "lost": 1, "not stored": 1}
+    assert tally.not_run == 7
+    assert [failure.remote_output_path for failure in tally.failures] == [
+        f"/{number}" for number in range(FAILURES)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ending", "code"),
+    [
+        ([outcome("/a"), outcome("/b")], Ending(), ExitCode.OK),
+        ([outcome("/a"), outcome("/b", 3)], Ending(), ExitCode.RUNS_FAILED),
+        ([outcome("/a"), outcome("/b", None, "lost")], Ending(), ExitCode.RUNS_FAILED),
+        ([outcome("/a", 1), outcome("/b", None, "upload")], Ending(), ExitCode.REFUSED),
+        ([outcome("/a")], Ending(), ExitCode.REFUSED),
+        ([outcome("/a"), outcome("/b")], Ending(kept_runs=1), ExitCode.REFUSED),
+        ([outcome("/a", 1)], Ending(was_interrupted=True), ExitCode.INTERRUPTED),
+    ],
+)
+def test_the_exit_code_is_honest(outcomes: list[Outcome], ending: Ending, code: ExitCode) -> None:
+    tally = Tally(2)
+    for one in outcomes:
+        tally.add(one)
+    assert tally.exit_code(ending) is code
