@@ -6,6 +6,7 @@ results is marked at once. Else all of it lies in the temporary folder until a s
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -86,6 +87,12 @@ class Room:
         elif not self._is_marked(code):
             left = Left(None, self.results, self.is_own_results)
         return Ended(code, cause, began, ended, is_final, left, reason)
+
+    def touch(self) -> None:
+        """See that `stdout` and `stderr` are there, for a run that was not started."""
+        for path in (self.stdout, self.stderr):
+            with contextlib.suppress(OSError):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
 
     def remove(self) -> None:
         """Take back what `make_room` made."""

@@ -60,8 +60,8 @@ class Saver:
                 (f"{place}{below}/{name}", f"{left.folder}/{name}") for name in ("stdout", "stderr")
             ]
         skipped: list[str] = []
-        if save.kind == ALL and left.results is not None:
-            found = find_results(left.results, skipped.append)
+        if save.kind == ALL:
+            found = find_results(left.results, skipped.append) if left.results else ()
             self._put_all(puts + [(f"{place}/results/{name}", path) for name, path in found])
             self._sink.put(f"{place}/status_code", b"%d" % (save.code or 0))
         else:

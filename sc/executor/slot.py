@@ -39,6 +39,14 @@ PASSING_ERRNOS = frozenset(
 )
 
 
+class CannotStartError(Exception):
+    """A command that cannot be started, with its code: 127 not found, 126 found and refused."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
 class Keeper:
     """Holds what stays the same from run to run."""
 
@@ -86,14 +94,12 @@ class Keeper:
         began = time.time()
         try:
             pid = self._start(start, room)
+        except CannotStartError as error:
+            room.touch()
+            return room.close(start, error.code, "not-started", began, time.time(), str(error))
         except OSError as error:
-            if not os.path.lexists(room.stderr) or error.errno in PASSING_ERRNOS:
-                room.remove()
-                return Blocked(f"cannot start a run: {error.strerror}")
-            missing = isinstance(error, FileNotFoundError)
-            code: Optional[int] = NOT_FOUND if missing else CANNOT_EXECUTE
-            reason = f"{error.filename or 'the command'}: {error.strerror}"
-            return room.close(start, code, "not-started", began, time.time(), reason)
+            room.remove()
+            return Blocked(f"a run could not be started: {error.strerror}")
         watch = self._watch(pid, start.run.timeout)
         ended = time.time()
         if room.is_on_full_disk():
@@ -104,16 +110,23 @@ class Keeper:
         return room.close(start, code, cause, began, ended)
 
     def _start(self, start: Start, room: Room) -> int:
+        """Start the leader. Raises CannotStartError when it is the run's own fault, else OSError."""
         environment = run_environment(self._environment, start, self._rank, room.results)
-        working_directory = start.run.working_directory
+        folder = start.run.working_directory
         try:
-            if working_directory is not None:
-                os.chdir(os.path.expanduser(working_directory))
+            if folder is not None:
+                os.chdir(os.path.expanduser(folder))
             script = f"{self._folder}/{start.number}.sh"
             command = command_line(start.run.cmd, environment, script)
             return tree.start(command, environment, room.stdout, room.stderr)
+        except OSError as error:
+            if error.errno in PASSING_ERRNOS or not os.path.isdir(room.output):
+                raise
+            code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_EXECUTE
+            name = os.fsdecode(error.filename or b"the command")
+            raise CannotStartError(code, f"{name}: {error.strerror}") from error
         finally:
-            if working_directory is not None:
+            if folder is not None:
                 os.chdir(self._home)
 
     def _watch(self, pid: int, timeout: Optional[float]) -> Watch:

@@ -235,13 +235,13 @@ class Stores:
         self._give_up(self._queue.abandon(), trouble or "there was no time to store it")
 
     def _give_up(self, efforts: list[Effort], why: str = "") -> None:
-        saves = [effort.save for effort in efforts if effort.save.kind != GROWING]
-        if not saves:
-            return
-        self.kept.folder = self._folder.keep(saves, self.kept.folder)
-        self.kept.count += len({save.remote_output_path for save in saves})
-        self.kept.reason = next((one.error for one in efforts if one.error), why)
-        for save in saves:
+        """What finished is kept; what an unfinished run had printed is not."""
+        saves = [effort.save for effort in efforts if effort.save.kind in (ALL, ATTEMPT)]
+        if saves:
+            self.kept.folder = self._folder.keep(saves, self.kept.folder)
+            self.kept.count += len({save.remote_output_path for save in saves})
+            self.kept.reason = next((one.error for one in efforts if one.error), why)
+        for save in (effort.save for effort in efforts):
             verdict = self._ended.pop(save.number, None)
             if verdict is not None:
                 task, outcome = verdict
