@@ -67,7 +67,7 @@ class AnyStorage:
             return self._local
         with self._lock:
             if self._s3 is None:
-                from sc.storage.s3 import S3Storage  # boto3 is slow to import
+                from sc.storage.s3 import S3Storage  # botocore is slow to import
 
-                self._s3 = S3Storage(self._resolve, self._environ)
+                self._s3 = S3Storage(self._resolve)
             return self._s3

@@ -31,7 +31,7 @@ ODD_NAMES = [
     "[1]*{2}~!$()@:,;",
     "back\\slash",
     "ünïcödé",
-    "ｆｕｌｌ",
+    "豈",
     "😀",
     "control\x01\x1f\x7f",
     "trailing ",
@@ -157,7 +157,7 @@ def test_a_name_that_is_no_utf8_is_kept(storage: Storage, place: str) -> None:
 
 
 def test_a_listing_is_in_the_order_of_bytes(storage: Storage, place: str) -> None:
-    keys = ["a!", "a.b", "a/b", "a/c.d", "a/c/d", "a/c0", "a0", "B", "é", "😀", "z/z/z", "ｆ"]
+    keys = ["a!", "a.b", "a/b", "a/c.d", "a/c/d", "a/c0", "a0", "B", "é", "😀", "z/z/z", "豈"]
     for key in keys:
         storage.put(join(place, key), b"")
     expected = sorted(keys, key=str.encode)

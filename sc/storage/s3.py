@@ -1,0 +1,206 @@
+"""Outputs and jobs in S3, or in any server that speaks its protocol."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from threading import Lock
+from typing import Callable, Optional
+
+from sc.errors import InputError, StorageError
+from sc.storage import Entry
+from sc.storage.atomic_files import draft
+from sc.storage.local_errors import told
+from sc.storage.places import Bucket, Location, child
+from sc.storage.s3_answers import modified, server_time, tag_of
+from sc.storage.s3_client import Answer, Ask, Client
+from sc.storage.s3_deleting import delete_keys
+from sc.storage.s3_errors import Purpose
+from sc.storage.s3_files import PART_BYTES, Target, download, upload
+from sc.storage.s3_listing import folders, objects
+
+_MISSING = frozenset([404])
+_CREATED_MEANWHILE = frozenset([412])
+_CHANGED = frozenset([404, 412])
+_NO_SUCH_RANGE = frozenset([416])
+
+
+def configured_client() -> Client:
+    """A client with the credentials, the region and the endpoint that this machine tells."""
+    from sc.storage.s3_account import ConfiguredAccount
+    from sc.storage.s3_http import Connections
+
+    account = ConfiguredAccount()
+    return Client(account, Connections(account.ca_file(), account.proxies))
+
+
+class S3Storage:
+    """A Storage whose objects are S3's. `resolve` tells which bucket and key a place is."""
+
+    def __init__(
+        self,
+        resolve: Callable[[str], Location],
+        new_client: Callable[[], Client] = configured_client,
+    ) -> None:
+        self._resolve = resolve
+        self._new_client = new_client
+        self._made: Optional[Client] = None
+        self._lock = Lock()
+        self._proved: set[str] = set()
+
+    def check(self, place: str) -> None:
+        at = self._below(place)
+        purpose = Purpose(place, "written", "s3:ListBucket")
+        next(iter(objects(self._client(), purpose, at.bucket, at.key, page_size=1)), None)
+
+    def local_path(self, place: str) -> Optional[str]:
+        self._resolve(place)
+        return None
+
+    def put(self, place: str, data: bytes) -> str:
+        return self._tag(self._written(self._object(place), data), place)
+
+    def put_file(self, place: str, path: str) -> None:
+        target = self._object(place)
+        with told(path, "read"):
+            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(source).st_size
+            if size > PART_BYTES:
+                upload(self._client(), target, source, size)
+            else:
+                with told(path, "read"), os.fdopen(os.dup(source), "rb") as file:
+                    data = file.read(size)
+                self._written(target, data)
+        finally:
+            os.close(source)
+
+    def get(self, place: str, start: int = 0) -> bytes:
+        ask = self._reading(self._object(place))
+        if start:
+            wanted = f"bytes={start}-" if start > 0 else f"bytes={start}"
+            ask = ask._replace(headers={"range": wanted}, expected=_NO_SUCH_RANGE)
+        answer = self._client().ask(ask)
+        if answer.status == 416:
+            return b""
+        if start and answer.status == 200:  # a server that leaves ranges out, as it may
+            return answer.body[start:] if start > -len(answer.body) else answer.body
+        return answer.body
+
+    def get_file(self, place: str, path: str) -> None:
+        target = self._object(place)
+        with told(path, "written"), draft(path) as new:
+            download(self._client(), target, new.fd)
+            new.publish(path)
+
+    def stat(self, place: str) -> Optional[Entry]:
+        target = self._object(place)
+        client = self._client()
+        ask = self._reading(target)._replace(method="HEAD", expected=_MISSING)
+        answer = client.ask(ask)
+        if answer.status == 404:
+            if not client.knows(target.bucket):  # no body tells whether there is a bucket at all
+                client.ask(ask._replace(method="GET", headers={"range": "bytes=0-0"}))
+            return None
+        now, then = server_time(answer.headers), modified(answer.headers)
+        age = max(0.0, now - then) if now is not None and then is not None else 0.0
+        size = int(answer.headers.get("content-length", "0"))
+        return Entry(place, size, tag_of(answer.headers), age)
+
+    def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
+        at = self._below(place)
+        purpose = Purpose(place, "listed", "s3:ListBucket")
+        skip = len(at.key)
+        for now, found in objects(
+            self._client(), purpose, at.bucket, at.key, start_after, end_before
+        ):
+            age = max(0.0, now - found.modified)
+            yield Entry(child(place, found.key[skip:]), found.size, found.tag, age)
+
+    def list_folders(self, place: str) -> Iterator[str]:
+        at = self._below(place)
+        purpose = Purpose(place, "listed", "s3:ListBucket")
+        return folders(self._client(), purpose, at.bucket, at.key)
+
+    def delete(self, places: Iterable[str]) -> None:
+        targets = map(self._object, places)
+        for bucket, some in itertools.groupby(targets, lambda target: target.bucket):
+            delete_keys(self._client(), bucket, some)
+
+    def create(self, place: str, data: bytes) -> Optional[str]:
+        target = self._object(place)
+        condition = {"if-none-match": "*"}
+        answer = self._written(target, data, condition, _CREATED_MEANWHILE)
+        if answer.status == 412:
+            return self._own_tag(target, data) if answer.tries > 1 else None
+        if target.bucket not in self._proved:
+            self._prove_conditions(target, data)
+        return self._tag(answer, place)
+
+    def replace(self, place: str, data: bytes, tag: str) -> Optional[str]:
+        target = self._object(place)
+        condition = {"if-match": f'"{tag}"'}
+        answer = self._written(target, data, condition, _CHANGED)
+        if answer.status in _CHANGED:
+            return self._own_tag(target, data) if answer.tries > 1 else None
+        return self._tag(answer, place)
+
+    def _written(
+        self,
+        target: Target,
+        data: bytes,
+        condition: Optional[dict[str, str]] = None,
+        expected: frozenset[int] = frozenset(),
+    ) -> Answer:
+        purpose = Purpose(target.place, "written", "s3:PutObject")
+        ask = Ask(purpose, "PUT", target.bucket, target.key, headers=condition or {}, body=data)
+        return self._client().ask(ask._replace(expected=expected))
+
+    def _own_tag(self, target: Target, data: bytes) -> Optional[str]:
+        """The tag, if what is there now is what an earlier try of ours may have stored."""
+        answer = self._client().ask(self._reading(target)._replace(expected=_MISSING))
+        return tag_of(answer.headers) if answer.status == 200 and answer.body == data else None
+
+    def _prove_conditions(self, target: Target, data: bytes) -> None:
+        """A server that ignores the condition would give one claim to two workers: find out.
+
+        Once per bucket and process, the object just made is made again: that must be refused.
+        """
+        again = self._written(target, data, {"if-none-match": "*"}, _CREATED_MEANWHILE)
+        if again.status != 412:
+            raise StorageError(
+                f"{target.place} cannot be written safely, that storage ignores If-None-Match, by "
+                "which workers share a job: use one that keeps it (S3 does), or one machine."
+            )
+        self._proved.add(target.bucket)
+
+    def _tag(self, answer: Answer, place: str) -> str:
+        tag = tag_of(answer.headers)
+        if not tag:
+            entry = self.stat(place)
+            tag = "" if entry is None else entry.tag
+        return tag
+
+    def _reading(self, target: Target) -> Ask:
+        purpose = Purpose(target.place, "read", "s3:GetObject")
+        return Ask(purpose, "GET", target.bucket, target.key)
+
+    def _client(self) -> Client:
+        with self._lock:
+            if self._made is None:
+                self._made = self._new_client()
+            return self._made
+
+    def _object(self, place: str) -> Target:
+        location = self._resolve(place)
+        assert isinstance(location, Bucket), "the router gives buckets to this kind"
+        if not location.key:
+            raise InputError(f"The place '{place}' is a bucket: name something below it.")
+        return Target(place, location.name, location.key)
+
+    def _below(self, place: str) -> Target:
+        """The place as a folder: its key ends with a slash, or is empty for the whole bucket."""
+        location = self._resolve(place)
+        assert isinstance(location, Bucket), "the router gives buckets to this kind"
+        return Target(place, location.name, location.key + "/" if location.key else "")

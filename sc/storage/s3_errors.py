@@ -1,0 +1,146 @@
+"""S3's refusals as sentences with a next step. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sc.errors import MissingError, StorageError
+
+_CREDENTIALS = (
+    "run `aws configure` or `aws sso login`, set AWS_PROFILE, or give this machine an instance role"
+)
+
+
+class Purpose(NamedTuple):
+    """What a request is for, in the words of its errors."""
+
+    place: str
+    done: str
+    """A participle: "written", "read", "listed", "removed"."""
+    action: str
+    """What a policy has to allow, such as `s3:PutObject`."""
+
+
+_BY_CODE = {
+    "NoSuchBucket": "{place} cannot be {done}, there is no bucket {bucket}: "
+    "make it, or correct the name.",
+    "AccessDenied": "{place} may not be {done}: these credentials lack {action} on it, "
+    "which a policy of the user, the role or the bucket must allow.",
+    "AllAccessDisabled": "{place} may not be {done}, all access to the bucket {bucket} is "
+    "disabled: choose another place.",
+    "InvalidAccessKeyId": "{place} cannot be {done}, the access key is not known there: "
+    "check AWS_ACCESS_KEY_ID or the profile, and the endpoint.",
+    "SignatureDoesNotMatch": "{place} cannot be {done}, the secret key does not fit the access "
+    "key: check AWS_SECRET_ACCESS_KEY or the profile.",
+    "InvalidToken": "{place} cannot be {done}, the session token is not valid: "
+    "remove AWS_SESSION_TOKEN or get new credentials.",
+    "RequestTimeTooSkewed": "{place} cannot be {done}, this machine's clock differs too much "
+    "from the server's: set it.",
+    "KeyTooLongError": "{place} cannot be {done}, the key is longer than the 1024 bytes that S3 "
+    "allows: choose a shorter one.",
+    "EntityTooLarge": "{place} cannot be {done}, it is larger than that storage allows: "
+    "split it up.",
+    "QuotaExceeded": "{place} cannot be {done}, the quota of the bucket {bucket} is used up: "
+    "raise it, or remove something.",
+    "InvalidBucketName": "{place} cannot be {done}, {bucket} is no valid name of a bucket: "
+    "correct it.",
+    "InvalidObjectState": "{place} cannot be {done}, it lies in an archive: restore it first.",
+    "NotImplemented": "{place} cannot be {done}, that storage does not implement what sc needs "
+    "there ({action}{header}): use one that does.",
+    "InvalidRequest": "{place} cannot be {done}, the storage refused the request: {message}",
+    "Expired": "{place} cannot be {done}, the credentials have expired: " + _CREDENTIALS + ".",
+    "NoSuchKey": "There is nothing at {place}: check the path.",
+}
+_SAME = {
+    "AccountProblem": "AccessDenied",
+    "Forbidden": "AccessDenied",
+    "ExpiredToken": "Expired",
+    "ExpiredTokenException": "Expired",
+    "TokenRefreshRequired": "Expired",
+    "RequestExpired": "Expired",
+    "InvalidTokenException": "InvalidToken",
+    "XMinioStorageFull": "QuotaExceeded",
+    "NoSuchUpload": "NoSuchKey",
+}
+_BY_STATUS = {401: "AccessDenied", 403: "AccessDenied", 404: "NoSuchKey", 501: "NotImplemented"}
+
+
+def refusal(
+    purpose: Purpose, bucket: str, status: int, code: str, message: str, header: str = ""
+) -> StorageError:
+    """The error for a final no. `header` names a condition that the request carried."""
+    known = _SAME.get(code, code)
+    if known not in _BY_CODE:
+        known = _BY_STATUS.get(status, known) if not code else known
+    kind = MissingError if known == "NoSuchKey" else StorageError
+    sentence = _BY_CODE.get(known)
+    if sentence is None:
+        reason = f"{code or 'status ' + str(status)}{': ' + message if message else ''}"
+        return StorageError(
+            f"{purpose.place} cannot be {purpose.done}, the storage refused {purpose.action} "
+            f"({reason.rstrip('.')}): look that up in the storage's documentation."
+        )
+    return kind(
+        sentence.format(
+            **purpose._asdict(),
+            bucket=bucket,
+            message=message or "it gave no reason.",
+            header=f" with {header}" if header else "",
+        )
+    )
+
+
+def no_answer(purpose: Purpose, url: str, reason: str, seconds: float, met: bool) -> StorageError:
+    """The error for an endpoint that gives no answer, after `seconds` of asking."""
+    again = "try again later" if met else "check the network, AWS_ENDPOINT_URL and the region"
+    after = f"in {seconds:.0f} seconds" if seconds >= 1 else "at once"
+    how = "could not be reached" if not met else "gave no answer"
+    return StorageError(
+        f"{purpose.place} cannot be {purpose.done}, {url} {how} {after} ({reason}): {again}."
+    )
+
+
+def kept_failing(purpose: Purpose, url: str, reason: str, seconds: float) -> StorageError:
+    """The error for a server that answers with trouble only."""
+    return StorageError(
+        f"{purpose.place} cannot be {purpose.done}, {url} answered with errors only for "
+        f"{seconds:.0f} seconds (the last one was {reason}): try again later."
+    )
+
+
+def distrusted(purpose: Purpose, url: str, reason: str) -> StorageError:
+    """The error for a certificate that does not hold."""
+    return StorageError(
+        f"{purpose.place} cannot be {purpose.done}, {url} cannot be trusted ({reason}): "
+        "set AWS_CA_BUNDLE to the file with the certificate of its authority."
+    )
+
+
+def account_trouble(purpose: Purpose, error: Exception) -> StorageError:
+    """The error for credentials, profiles and regions that botocore cannot use, by their name.
+
+    By name, because this module shall not import botocore, and to stand newer versions.
+    """
+    kind, text = type(error).__name__, " ".join(str(error).split()).rstrip(".")
+    start = f"{purpose.place} cannot be {purpose.done}, "
+    if kind == "NoCredentialsError":
+        return StorageError(f"{start}there are no AWS credentials: {_CREDENTIALS}.")
+    if kind == "PartialCredentialsError":
+        return StorageError(
+            f"{start}the AWS credentials are not complete ({text}): "
+            "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither."
+        )
+    if kind == "ProfileNotFound":
+        return StorageError(
+            f"{start}{text[0].lower() + text[1:]}: correct AWS_PROFILE, or add the profile "
+            "to ~/.aws/config."
+        )
+    if "SSO" in kind or "Login" in kind or kind == "TokenRetrievalError":
+        return StorageError(f"{start}the AWS login has ended ({text}): run `aws sso login`.")
+    if kind in ("InvalidRegionError", "NoRegionError", "UnknownRegionError"):
+        return StorageError(f"{start}{text}: set AWS_DEFAULT_REGION to a region such as us-east-1.")
+    if kind in ("ConfigParseError", "ConfigNotFound"):
+        return StorageError(f"{start}{text}: repair that file.")
+    if isinstance(error, ValueError) and "endpoint" in text.lower():
+        return StorageError(f"{start}{text}: correct AWS_ENDPOINT_URL, such as http://host:9000.")
+    return StorageError(f"{start}its credentials cannot be had ({text}): {_CREDENTIALS}.")

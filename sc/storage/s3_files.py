@@ -1,0 +1,187 @@
+"""Files of any size to S3 and back, in parts, a few at a time, with bounded memory.
+
+Memory: three parts of 16 MiB at most are held at once, or one where parts must be larger
+because 10,000 of them have to suffice (beyond 160 GB).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Callable, NamedTuple, TypeVar
+
+from sc.errors import MissingError, StorageError
+from sc.storage.s3_answers import completion_body, element, error_code, tag_of
+from sc.storage.s3_client import Answer, Ask, Client
+from sc.storage.s3_errors import Purpose
+from sc.storage.s3_http import Response
+
+MIB = 1 << 20
+PART_BYTES = 16 * MIB
+MOST_PARTS = 10_000
+_AT_ONCE = 3
+_COMPLETION_SECONDS = 300.0
+_CHANGED_TRIES = 5
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Target(NamedTuple):
+    """An object and how it is told."""
+
+    place: str
+    bucket: str
+    key: str
+
+
+def part_bytes(size: int) -> int:
+    """How large the parts of a file of that size are: whole MiB, at least 16."""
+    least = -(-size // MOST_PARTS)
+    return max(PART_BYTES, -(-least // MIB) * MIB)
+
+
+def upload(client: Client, target: Target, source: int, size: int) -> None:
+    """Store the first `size` bytes of an open file that is larger than one part."""
+    purpose = Purpose(target.place, "written", "s3:PutObject")
+    ask = Ask(purpose, "POST", target.bucket, target.key, {"uploads": ""})
+    upload_id = element(client.ask(ask).body, "UploadId")
+    try:
+        tags = list(_sent_parts(client, ask, upload_id, source, size))
+        _complete(client, ask, upload_id, tags, size)
+    except BaseException:
+        # Parts without an object cost money until somebody removes them.
+        with suppress(StorageError):
+            gone = frozenset([404])
+            client.ask(ask._replace(method="DELETE", query={"uploadId": upload_id}, expected=gone))
+        raise
+
+
+def _sent_parts(client: Client, ask: Ask, upload_id: str, source: int, size: int) -> Iterator[str]:
+    step = part_bytes(size)
+
+    def send(number: int) -> str:
+        start = (number - 1) * step
+        body = read_exactly(source, start, min(step, size - start), ask.purpose.place)
+        query = {"partNumber": str(number), "uploadId": upload_id}
+        return tag_of(client.ask(ask._replace(method="PUT", query=query, body=body)).headers)
+
+    return _in_order(send, range(1, -(-size // step) + 1), _at_once(step))
+
+
+def _complete(client: Client, ask: Ask, upload_id: str, tags: list[str], size: int) -> None:
+    answer = client.ask(
+        ask._replace(
+            query={"uploadId": upload_id},
+            body=completion_body(tags),
+            expected=frozenset([404]),
+            read_seconds=_COMPLETION_SECONDS,
+        )
+    )
+    if answer.status == 404 and not (answer.tries > 1 and _is_there(client, ask, len(tags), size)):
+        code = error_code(Response(answer.status, answer.headers, answer.body))
+        raise StorageError(
+            f"{ask.purpose.place} cannot be written, the storage lost the parts of it that it "
+            f"had taken ({code or 'status 404'}): try again."
+        )
+
+
+def _is_there(client: Client, ask: Ask, parts: int, size: int) -> bool:
+    """Whether a completion whose answer was lost took effect: the same number of parts and bytes."""
+    found = client.ask(ask._replace(method="HEAD", query={}, expected=frozenset([404])))
+    same_size = found.headers.get("content-length") == str(size)
+    return found.status == 200 and same_size and tag_of(found.headers).endswith(f"-{parts}")
+
+
+def read_exactly(source: int, start: int, size: int, place: str) -> bytes:
+    """That part of a file, which may grow but must not shrink meanwhile."""
+    chunks = []
+    while size > 0:
+        chunk = os.pread(source, size, start)
+        if not chunk:
+            raise StorageError(
+                f"{place} cannot be written, its file became shorter meanwhile: try again when "
+                "nothing writes to it any more."
+            )
+        chunks.append(chunk)
+        start, size = start + len(chunk), size - len(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class _Changed(Exception):
+    """Another version of the object was stored between two of our requests."""
+
+
+def download(client: Client, target: Target, file: int) -> None:
+    """Write the object into an open, empty file; all parts are of one version of it."""
+    for tries_left in range(_CHANGED_TRIES - 1, -1, -1):
+        try:
+            _fetch(client, target, file)
+            return
+        except _Changed:
+            os.ftruncate(file, 0)
+            if not tries_left:
+                raise StorageError(
+                    f"{target.place} cannot be read, it is being replaced all the time: "
+                    "try again later."
+                ) from None
+
+
+def _fetch(client: Client, target: Target, file: int) -> None:
+    purpose = Purpose(target.place, "read", "s3:GetObject")
+    ask = Ask(purpose, "GET", target.bucket, target.key)
+    empty = frozenset([416])
+    first = client.ask(ask._replace(headers=_range(0, PART_BYTES), expected=empty))
+    if first.status == 416:
+        return
+    size = len(first.body) if first.status == 200 else _whole_size(first, target.place)
+    step, tag = part_bytes(size), first.headers.get("etag", "")
+
+    def receive(start: int) -> None:
+        want = min(step, size - start)
+        headers = {**_range(start, want), **({"if-match": tag} if tag else {})}
+        answer = client.ask(ask._replace(headers=headers, expected=frozenset([404, 412, 416])))
+        if answer.status != 206 or len(answer.body) != want:
+            raise _Changed
+        _write_at(file, answer.body, start)
+
+    _write_at(file, first.body, 0)
+    for _ in _in_order(receive, range(len(first.body), size, step), _at_once(step)):
+        pass
+
+
+def _range(start: int, size: int) -> dict[str, str]:
+    return {"range": f"bytes={start}-{start + size - 1}"}
+
+
+def _whole_size(answer: Answer, place: str) -> int:
+    total = answer.headers.get("content-range", "").rpartition("/")[2]
+    if not total.isdigit():
+        raise MissingError(f"{place} cannot be read, the storage does not tell its size.")
+    return int(total)
+
+
+def _write_at(file: int, data: bytes, start: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, start)
+        view, start = view[written:], start + written
+
+
+def _at_once(step: int) -> int:
+    return max(1, _AT_ONCE * PART_BYTES // step)
+
+
+def _in_order(work: Callable[[T], U], items: Iterable[T], at_once: int) -> Iterator[U]:
+    """The results in order, `at_once` of them in work; the first failure ends it, after all rest."""
+    waiting: deque[Future[U]] = deque()
+    with ThreadPoolExecutor(at_once) as pool:
+        for item in items:
+            if len(waiting) == at_once:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()
