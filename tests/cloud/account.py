@@ -161,7 +161,8 @@ def _ec2_named(parameters: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]
         kind = next((kind for start, kind in _KINDS.items() if str(value).startswith(start)), None)
         if kind and value:
             arn = f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/{value}"
-            tags = {tag["key"]: tag["value"] for tag in backend.describe_tags({"resource-id": [value]})}
+            tags = {
+                tag["key"]: tag["value"] for tag in backend.describe_tags({"resource-id": [value]})
+            }
             found.append((arn, tags))
     return found
-

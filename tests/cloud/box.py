@@ -51,7 +51,9 @@ class Cloud:
         """`root` is what machines of any but the box's own images boot from (see `roots`)."""
         self.lock = threading.RLock()
         self.groups = Groups(_scaling_backends, self.now)
-        self.hypervisor = Hypervisor(folder / "machines", self.lock, self._prepare, self.groups.tick)
+        self.hypervisor = Hypervisor(
+            folder / "machines", self.lock, self._prepare, self.groups.tick
+        )
         self.front = Front(
             DomainDispatcherApplication(create_backend_app), self.lock, self._caller_of, self._allow
         )
@@ -233,11 +235,15 @@ class Cloud:
             wrong = "AccessDenied"
         if wrong:
             return _s3_refusal(wrong)
-        headers = {name: value for name, value in request.headers.items() if name != "x-amz-security-token"}
+        headers = {
+            name: value for name, value in request.headers.items() if name != "x-amz-security-token"
+        }
         kept = Request(request.method, request.target, headers)
         known = Credentials(ACCESS_KEY, SECRET_KEY)
         return Request(
-            kept.method, kept.target, {**headers, "authorization": signing.sign(kept, signed, known)}
+            kept.method,
+            kept.target,
+            {**headers, "authorization": signing.sign(kept, signed, known)},
         )
 
     def _caller_of(self, key: str) -> Optional[str]:

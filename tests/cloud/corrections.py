@@ -28,7 +28,14 @@ from moto.ec2.responses.general import General
 
 USER_DATA_BYTES = 16384
 CONSOLE_BYTES = 65536
-CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+CODES = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
 GONE = frozenset(["terminated", "stopped"])
 
 Change = tuple[Any, str, Callable[[Callable[..., Any]], Callable[..., Any]]]
@@ -77,7 +84,9 @@ def _run_instances(machines: Machines) -> Callable[..., Any]:
             data = self._get_template_from_args(template).data if template else {}
             image = image_id or data.get("ImageId")
             if image not in self.amis:
-                raise EC2ClientError("InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist")
+                raise EC2ClientError(
+                    "InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist"
+                )
             reservation = old(self, image, count, *rest, **options)
             for instance in reservation.instances:
                 _take_over(self, instance, data)
@@ -155,7 +164,9 @@ def security_groups(instance: Any) -> set[str]:
 
 
 def _create_launch_template(old: Callable[..., Any]) -> Callable[..., Any]:
-    def create(self: Any, name: str, description: str, template_data: dict[str, Any], tag_spec: Any) -> Any:
+    def create(
+        self: Any, name: str, description: str, template_data: dict[str, Any], tag_spec: Any
+    ) -> Any:
         data = template_data.get("UserData")
         if data and len(base64.b64decode(str(data))) > USER_DATA_BYTES:
             raise EC2ClientError("InvalidUserData.Malformed", "User data is limited to 16384 bytes")

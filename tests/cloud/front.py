@@ -142,7 +142,9 @@ class Front:
             code = "UnauthorizedOperation" if style == "ec2" else "AccessDenied"
             return _refusal(style, 403, code, sentence)
         answered: list[Any] = []
-        pieces = self.behind(environ, lambda status, headers, *_: answered.extend([status, headers]))
+        pieces = self.behind(
+            environ, lambda status, headers, *_: answered.extend([status, headers])
+        )
         return answered[0], answered[1], b"".join(pieces)
 
     def _run(self, hooks: dict[int, Hook], call: Call) -> None:
@@ -160,7 +162,9 @@ def _refusal(
         kind = "application/x-amz-json-1.1"
         text = json.dumps({"__type": code, "message": message})
     elif style == "ec2":
-        text = f"<Response><Errors><Error>{one}</Error></Errors><RequestID>box</RequestID></Response>"
+        text = (
+            f"<Response><Errors><Error>{one}</Error></Errors><RequestID>box</RequestID></Response>"
+        )
     else:
         error = f"<Error><Type>Sender</Type>{one}</Error>"
         text = f"<ErrorResponse>{error}<RequestId>box</RequestId></ErrorResponse>"

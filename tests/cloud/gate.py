@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 from tests.cloud.signing import Request
 
 PIECE = 1 << 18
-HOP = frozenset(["connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection", "te"])
+HOP = frozenset(
+    ["connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection", "te"]
+)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ class Groups:
         """Terminate an instance of the group, and return the activity."""
         state.lifecycle_state = "Terminating"
         state.instance.terminate()
-        return self._note(group, f"Terminating EC2 instance: {state.instance.id}", cause, "InProgress")
+        return self._note(
+            group, f"Terminating EC2 instance: {state.instance.id}", cause, "InProgress"
+        )
 
     def _finish_deletion(self, backend: Any, group: Any) -> None:
         if not group.instance_states:
@@ -98,7 +100,9 @@ class Groups:
                 for name in ("min_size", "max_size", "desired_capacity"):
                     if getattr(action, name) is not None:
                         setattr(group, name, getattr(action, name))
-                group.desired_capacity = min(max(group.desired_capacity, group.min_size), group.max_size)
+                group.desired_capacity = min(
+                    max(group.desired_capacity, group.min_size), group.max_size
+                )
 
     def _look_at_instances(self, group: Any) -> None:
         for state in list(group.instance_states):
@@ -110,7 +114,11 @@ class Groups:
                         activity.update(StatusCode="Successful", Progress=100)
             elif found in ("shutting-down", "stopping", "stopped"):
                 if state.lifecycle_state != "Terminating":
-                    self.end(group, state, "an EC2 health check indicated it has been terminated or stopped")
+                    self.end(
+                        group,
+                        state,
+                        "an EC2 health check indicated it has been terminated or stopped",
+                    )
             elif state.lifecycle_state == "Pending" and found == "running":
                 state.lifecycle_state = "InService"
 
@@ -122,7 +130,9 @@ class Groups:
             self._launch(group, missing)
         elif missing < 0 and "Terminate" not in suspended:
             for state in _least_wanted(active)[:-missing]:
-                self.end(group, state, "a user request or scheduled action changed the desired capacity")
+                self.end(
+                    group, state, "a user request or scheduled action changed the desired capacity"
+                )
         elif missing == 0 and "AZRebalance" not in suspended:
             self._even_out(group, active)
 
@@ -213,7 +223,10 @@ def zones(group: Any) -> list[tuple[Optional[str], str]]:
     if not group.vpc_zone_identifier:
         return [(None, zone) for zone in group.availability_zones]
     names = group.vpc_zone_identifier.split(",")
-    found = {one.id: one.availability_zone for one in group.ec2_backend.describe_subnets(subnet_ids=names)}
+    found = {
+        one.id: one.availability_zone
+        for one in group.ec2_backend.describe_subnets(subnet_ids=names)
+    }
     return [(name, found[name]) for name in names]
 
 
@@ -230,7 +243,9 @@ def choices(group: Any) -> Iterator[Choice]:
 def instance_types(group: Any) -> list[str]:
     policy = group.mixed_instances_policy or {}
     overrides = policy.get("LaunchTemplate", {}).get("Overrides") or []
-    return [one["InstanceType"] for one in overrides if "InstanceType" in one] or [group.instance_type]
+    return [one["InstanceType"] for one in overrides if "InstanceType" in one] or [
+        group.instance_type
+    ]
 
 
 def _wants_spot(group: Any, active: list[Any]) -> bool:

@@ -46,12 +46,9 @@ class Boot:
     instance: Any = field(repr=False)
     """moto's."""
     booted_at: Optional[float] = None
-    began_at: Optional[float] = None
-    """When its user-data began."""
     ended_at: Optional[float] = None
     end: Optional[str] = None
     """`off` (it switched itself off), `terminated` (over the API), `spot`, `power cut` or `lost`."""
-    user_data_code: Optional[int] = None
     machine: Optional[Machine] = field(default=None, repr=False)
     metadata: Optional[Metadata] = field(default=None, repr=False)
     gates: dict[str, Gate] = field(default_factory=dict, repr=False)
@@ -62,11 +59,25 @@ class Boot:
         return str(self.instance.state)
 
     @property
+    def began_at(self) -> Optional[float]:
+        """When its user-data began."""
+        return self.machine.began_at if self.machine else None
+
+    @property
+    def user_data_code(self) -> Optional[int]:
+        """With which its user-data ended, if it has."""
+        return self.machine.user_data_code if self.machine else None
+
+    @property
     def alive(self) -> bool:
         return self.booted_at is not None and self.ended_at is None
 
     def console(self) -> str:
-        return self.machine.console().decode(errors="replace").replace("\r\n", "\n") if self.machine else ""
+        return (
+            self.machine.console().decode(errors="replace").replace("\r\n", "\n")
+            if self.machine
+            else ""
+        )
 
 
 @dataclass
@@ -97,10 +108,6 @@ class Hypervisor:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=60)
-        for boot in self.boots.values():
-            if boot.alive and boot.machine is not None:
-                boot.machine.cut_power()
-                self._unplug(boot)
 
     # What the corrected moto tells and asks (see `corrections.Machines`).
 
@@ -155,10 +162,18 @@ class Hypervisor:
             except Exception:
                 self.errors.append(traceback.format_exc())
                 self._stopping.wait(TICK_SECONDS)
+        for boot in self._alive():
+            if boot.machine is not None:
+                boot.machine.cut_power()
+                self._unplug(boot)
 
     def _turn(self) -> None:
         with self.lock:
-            new = [boot for boot in self.boots.values() if boot.machine is None and boot.ended_at is None]
+            new = [
+                boot
+                for boot in self.boots.values()
+                if boot.machine is None and boot.ended_at is None
+            ]
         for boot in new:
             self._boot(boot)
         with self.lock:
@@ -193,7 +208,6 @@ class Hypervisor:
             self._plug_in(boot)
         if code is not None:
             self._unplug(boot)
-            boot.user_data_code = found.user_data_code
             self._settle(boot, code)
         elif time.monotonic() > self._ends.get(boot.instance_id, float("inf")):
             found.cut_power()
@@ -212,10 +226,9 @@ class Hypervisor:
         for one in boot.gates.values():
             one.close()
         if boot.machine is not None:
-            boot.began_at = boot.machine.began_at
             for listening in boot.machine.sockets:
                 gate.hang_up(listening)
-            boot.machine.forget_disk()
+            boot.machine.close()
 
     def _settle(self, boot: Boot, code: int) -> None:
         """The instance's state after its machine's end."""

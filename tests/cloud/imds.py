@@ -134,14 +134,18 @@ class _Telling(BaseHTTPRequestHandler):
         elif path.startswith("/latest/user-data") and self.metadata.user_data:
             self._answer(200, self.metadata.user_data)
         else:
-            text = self.metadata.text(path[len("/latest/") :] if path.startswith("/latest/") else "")
+            text = self.metadata.text(
+                path[len("/latest/") :] if path.startswith("/latest/") else ""
+            )
             self.metadata.asked.append(path)
             self._answer(404 if text is None else 200, (text or "").encode())
 
     def _holds(self, token: str) -> bool:
         return self.tokens.get(token, 0.0) > time.monotonic()
 
-    def _answer(self, status: int, body: bytes = b"", headers: Optional[Mapping[str, str]] = None) -> None:
+    def _answer(
+        self, status: int, body: bytes = b"", headers: Optional[Mapping[str, str]] = None
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))

@@ -27,7 +27,15 @@ from typing import Any
 
 CLONE_ALL = 0x20000 | 0x4000000 | 0x8000000 | 0x20000000 | 0x40000000
 """NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET."""
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    32,
+    4096,
+    16384,
+    1 << 18,
+)
 MNT_DETACH, PR_SET_PDEATHSIG, SYS_PIVOT_ROOT = 2, 1, 155
 SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK, IFF_UP_RUNNING = 0x8914, 0x8916, 0x891C, 0x41
 CLOUD_INIT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
@@ -137,7 +145,9 @@ def _user_data_script(blueprint: dict[str, Any]) -> str:
 
 
 def _mount_root(root: Path, blueprint: dict[str, Any]) -> None:
-    layers = f"lowerdir={blueprint['lower']},upperdir={blueprint['upper']},workdir={blueprint['work']}"
+    layers = (
+        f"lowerdir={blueprint['lower']},upperdir={blueprint['upper']},workdir={blueprint['work']}"
+    )
     _mount("overlay", str(root), "overlay", 0, layers)
     _mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV)
     # The kernel is the host's: what would change it is shut.

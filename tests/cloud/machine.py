@@ -70,17 +70,25 @@ class Machine:
         with suppress(BlockingIOError):
             while self._hear():
                 pass
-        code = self.process.poll()
-        if code is not None:
-            self.control.close()
-        return code
+        return self.process.poll()
+
+    def close(self) -> None:
+        """To be called when it is gone: what it wrote is removed, but for its console."""
+        for one in (self.control, *self.sockets):
+            one.close()
+        for name in ("upper", "work", "mount"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def power_off(self) -> None:
         self._kill(signal.SIGUSR2)
 
     def cut_power(self) -> None:
-        self._kill(signal.SIGKILL)
-        self.process.kill()
+        """Nothing of it runs any more on return."""
+        self.poll()
+        if self.pid is None:
+            self.process.kill()
+        else:
+            self._kill(signal.SIGKILL)
         self.process.wait(timeout=20)
 
     def console(self) -> bytes:
@@ -92,11 +100,6 @@ class Machine:
     def processes(self) -> list[int]:
         """The pids, as the host counts, of what runs in it."""
         return [pid for pid in _pids() if self.namespace and _namespace(pid) == self.namespace]
-
-    def forget_disk(self) -> None:
-        """Remove what it wrote; its console stays."""
-        for name in ("upper", "work", "mount"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def _kill(self, which: signal.Signals) -> None:
         if self.pid is not None and self.process.poll() is None:
@@ -132,7 +135,14 @@ def boot(blueprint: Blueprint, folder: Path) -> Machine:
     ours.setblocking(False)
     with theirs, (folder / "console").open("ab") as console:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", init.__file__, folder / "blueprint.json", str(theirs.fileno())],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                init.__file__,
+                folder / "blueprint.json",
+                str(theirs.fileno()),
+            ],
             pass_fds=[theirs.fileno()],
             cwd="/",
             env={},

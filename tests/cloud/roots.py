@@ -1,8 +1,8 @@
 """What lies on the machines' disks: a Debian made once, and above it a layer that takes away or adds.
 
-    bullseye, trixie   Python 3.9 and 3.13, curl, a package manager that reaches nothing
-    without …          the same, lacking some of it; `bare` lacks all
-    apt, dnf           no Python and no curl, but that package manager, which has them
+bullseye, trixie   Python 3.9 and 3.13, curl, a package manager that reaches nothing
+without …          the same, lacking some of it; `bare` lacks all
+apt, dnf           no Python and no curl, but that package manager, which has them
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 """Where moto falls short of Auto Scaling, and what the box answers instead. See `corrections.py` and `groups.py`.
 
-    moto                                              the box, as Auto Scaling
-    capacity is met within the call, by the first     met soon after it, by all types, zones and the share of spot
-    type in the first subnet, never by spot
-    a group of the same name replaces the other       AlreadyExists
-    any size goes; unknown groups give a 500          ValidationError
-    a group with instances can be deleted             ResourceInUse, unless forced; then it goes when they are gone
-    decrementing below MinSize works                  ValidationError
-    lost instances are replaced when the API ends     replaced however they were lost
-    them
-    scheduled actions never run, and those of two     run when their time comes (`Cloud.advance`), go with the group
-    groups with one name are one
-    no scaling activities                             told, failed launches too
-    an update forgets the mixed instances policy      kept
+moto                                              the box, as Auto Scaling
+capacity is met within the call, by the first     met soon after it, by all types, zones and the share of spot
+type in the first subnet, never by spot
+a group of the same name replaces the other       AlreadyExists
+any size goes; unknown groups give a 500          ValidationError
+a group with instances can be deleted             ResourceInUse, unless forced; then it goes when they are gone
+decrementing below MinSize works                  ValidationError
+lost instances are replaced when the API ends     replaced however they were lost
+them
+scheduled actions never run, and those of two     run when their time comes (`Cloud.advance`), go with the group
+groups with one name are one
+no scaling activities                             told, failed launches too
+an update forgets the mixed instances policy      kept
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ from moto.iam import iam_backends
 from tests.cloud.corrections import Change
 from tests.cloud.groups import Groups, template_security_groups
 
-_NEED_GROUP = ("suspend_processes", "resume_processes", "set_instance_protection", "detach_instances")
+_NEED_GROUP = (
+    "suspend_processes",
+    "resume_processes",
+    "set_instance_protection",
+    "detach_instances",
+)
 
 
 def changes(groups: Groups) -> list[Change]:
@@ -86,14 +91,19 @@ class _Scaling:
     def update(self, old: Callable[..., Any]) -> Callable[..., Any]:
         def update(backend: Any, name: str, **options: Any) -> Any:
             group = _group(backend, name)
-            if any(options.get(one) for one in ("launch_template", "mixed_instances_policy", "launch_config_name")):
+            if any(
+                options.get(one)
+                for one in ("launch_template", "mixed_instances_policy", "launch_config_name")
+            ):
                 old(backend, name=name, **options)
                 return group
             sizes = {one: options.get(one) for one in ("min_size", "max_size", "desired_capacity")}
             least = group.min_size if sizes["min_size"] is None else int(sizes["min_size"])
             most = group.max_size if sizes["max_size"] is None else int(sizes["max_size"])
             desired = sizes["desired_capacity"]
-            within = min(max(group.desired_capacity, least), most) if desired is None else int(desired)
+            within = (
+                min(max(group.desired_capacity, least), most) if desired is None else int(desired)
+            )
             _check_sizes(name, least, most, within)
             group.min_size, group.max_size, group.desired_capacity = least, most, within
             protect = options.get("new_instances_protected_from_scale_in")
@@ -117,13 +127,17 @@ class _Scaling:
                 for state in group.instance_states:
                     if state.instance.id == instance_id and state.lifecycle_state != "Terminating":
                         return self._terminate(group, state, decrement)
-            text = f"Instance Id not found - No managed instance found for instance ID: {instance_id}"
+            text = (
+                f"Instance Id not found - No managed instance found for instance ID: {instance_id}"
+            )
             raise ValidationError(text)
 
         return terminate_instance
 
     def _terminate(self, group: Any, state: Any, decrement: bool) -> dict[str, Any]:
-        cause = f"instance {state.instance.id} was taken out of service in response to a user request"
+        cause = (
+            f"instance {state.instance.id} was taken out of service in response to a user request"
+        )
         if decrement:
             if group.desired_capacity - 1 < group.min_size:
                 raise ValidationError(
@@ -165,7 +179,10 @@ class _Scaling:
             start = moment(options.pop("start_time"))
             if start is not None and start <= self.groups.now():
                 raise ValidationError("Given start time is in the past")
-            sizes = {one: make_int(options.pop(one)) for one in ("desired_capacity", "max_size", "min_size")}
+            sizes = {
+                one: make_int(options.pop(one))
+                for one in ("desired_capacity", "max_size", "min_size")
+            }
             action = FakeScheduledAction(
                 name,
                 start_time=start or self.groups.now(),
@@ -198,7 +215,9 @@ def moment(value: Any) -> Optional[datetime]:
 
 def _group(backend: Any, name: str) -> Any:
     if name not in backend.autoscaling_groups:
-        raise ValidationError(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
+        raise ValidationError(
+            f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"
+        )
     return backend.autoscaling_groups[name]
 
 
@@ -230,7 +249,9 @@ def _launch_template(group: Any) -> Optional[dict[str, Any]]:
 
 def _check_sizes(name: str, least: int, most: int, desired: int) -> None:
     if least > most:
-        raise ValidationError(f"Max bound, {most}, must be greater than or equal to min bound, {least}")
+        raise ValidationError(
+            f"Max bound, {most}, must be greater than or equal to min bound, {least}"
+        )
     if desired > most:
         text = f"New SetDesiredCapacity value {desired} is above max value {most} for the AutoScalingGroup."
         raise ValidationError(text)
@@ -252,7 +273,9 @@ def _check_template(group: Any) -> None:
             wrong = f"The security group '{one}' does not exist"
     profile = data.get("IamInstanceProfile", {})
     known = iam_backends[group.account_id]["aws"].instance_profiles.values()
-    if profile and not any(one.name == profile.get("Name") or one.arn == profile.get("Arn") for one in known):
+    if profile and not any(
+        one.name == profile.get("Name") or one.arn == profile.get("Arn") for one in known
+    ):
         shown = profile.get("Name") or profile.get("Arn")
         wrong = f"Value ({shown}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
     if wrong:

@@ -57,7 +57,9 @@ class Request:
     @property
     def query(self) -> str:
         pairs = parse_qsl(urlsplit(self.target).query, keep_blank_values=True)
-        encoded = sorted((quote(name, safe="-._~"), quote(value, safe="-._~")) for name, value in pairs)
+        encoded = sorted(
+            (quote(name, safe="-._~"), quote(value, safe="-._~")) for name, value in pairs
+        )
         return "&".join(f"{name}={value}" for name, value in encoded)
 
 
