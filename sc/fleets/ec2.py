@@ -17,7 +17,7 @@ from sc.fleets import Launch, Machine, Tell
 from sc.fleets.ec2_aws import Aws, Boto3
 from sc.fleets.ec2_checks import check
 from sc.fleets.ec2_follow import Following
-from sc.fleets.ec2_found import ended_at, find_by_name, find_jobs, find_one
+from sc.fleets.ec2_found import Found, ended_at, find_by_name, find_jobs, find_one
 from sc.fleets.ec2_launch import launch, refuse_if_running
 from sc.fleets.ec2_prices import Prices
 from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
@@ -78,6 +78,12 @@ class Ec2Fleet:
             machine._replace(dollars=prices.so_far(instance, ended_at(instance)))
             for found in find_jobs(self._aws, job)
             for machine, instance in zip(found.machines(), found.instances)
+        ]
+
+    def remains(self, job: Optional[str] = None) -> Sequence[Found]:
+        """What is left of jobs that have no machine any more: it costs nothing, and `stop` removes it."""
+        return [
+            found for found in find_jobs(self._aws, job) if not found.alive and not found.is_nothing
         ]
 
     def stop(self, job: str, tell: Tell, leave_seconds: float = 0.0) -> Sequence[str]:

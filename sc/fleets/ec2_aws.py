@@ -77,6 +77,10 @@ class Boto3:
 
     def _open(self) -> Any:
         if self._session is None:
+            import warnings
+
+            # boto3 tells on stderr that it will leave Python 3.9: no news to the person who runs a job.
+            warnings.filterwarnings("ignore", message="Boto3 will no longer support Python")
             import boto3
 
             with _Translated(Call("sts", "connect", {})):
@@ -89,7 +93,13 @@ class Boto3:
             from botocore.config import Config
 
             # Describe calls of a large account are throttled now and then; ten tries last about a minute.
-            config = Config(retries={"mode": "standard", "total_max_attempts": 10}, read_timeout=30)
+            # Prices are worth no waiting.
+            tries = 2 if service == "pricing" else 10
+            config = Config(
+                retries={"mode": "standard", "total_max_attempts": tries},
+                connect_timeout=10,
+                read_timeout=30,
+            )
             # Prices are told from one region only: https://docs.aws.amazon.com/general/latest/gr/billing.html
             place = "us-east-1" if service == "pricing" else region or self.region
             self._clients[key] = self._open().client(service, region_name=place, config=config)

@@ -1,0 +1,115 @@
+"""`sc ps`: the jobs and machines that are there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional
+
+from sc.commands.voice import result, say
+from sc.errors import ExitCode
+
+if TYPE_CHECKING:
+    from sc.commands import Subparsers
+    from sc.fleets import Machine
+    from sc.fleets.ec2_found import Found
+
+EXAMPLES = """
+Examples:
+  sc ps                       machines of all jobs in your account and region
+  sc ps backfill              of one job, by its name or URL
+  sc ps --region us-east-2
+  sc ps --all                 also those that have ended within the last hour
+  sc ps --json                a list of objects, for a script
+
+Machines are found by the tag sc:job, so also those that somebody else started, or that a
+killed `sc` left behind. The cost is that of the machines alone, as far as you may ask for prices.
+"""
+
+_HEADERS = ("job", "machine", "type", "state", "age", "cost")
+
+
+def add_parser(subparsers: Subparsers) -> Any:
+    """The words of `sc ps`."""
+    parser = subparsers.add_parser("ps", description=EXAMPLES)
+    parser.add_argument("job", nargs="?", metavar="JOB", help="only this job, by its name or URL")
+    parser.add_argument("--region", help="by default that of your AWS settings")
+    parser.add_argument("--all", action="store_true", help="ended machines, too")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="a list of objects: job, job_url, fleet, id, kind, state, started, spot, dollars",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """List. What is left of a job without machines is told on stderr."""
+    from sc.fleets.ec2 import Ec2Fleet
+
+    fleet = Ec2Fleet(args.region, os.environ)
+    machines = list(fleet.list(args.job))
+    shown = [machine for machine in machines if args.all or machine.state != "ended"]
+    if args.json:
+        _tell_json(shown)
+    else:
+        _tell_table(shown, time.time())
+    for found in fleet.remains(args.job):
+        say(remark(found))
+    return ExitCode.OK
+
+
+def remark(found: Found) -> str:
+    """One line on what is left of a job that has no machines."""
+    parts = []
+    if found.group is not None:
+        wanted = found.group["DesiredCapacity"]
+        parts.append(f"an Auto Scaling group ({wanted} machines wanted, none there)")
+    if found.has_template:
+        parts.append("a launch template")
+    if found.security_groups:
+        parts.append("a security group")
+    job = found.job_url or found.job
+    return f"{found.job}: no machines, but {', '.join(parts)}; `sc stop {job}` removes that."
+
+
+def _tell_json(machines: Sequence[Machine]) -> None:
+    from sc.reports import json_line
+
+    result("[")
+    for position, machine in enumerate(machines):
+        comma = "," if position + 1 < len(machines) else ""
+        result("  " + json_line(machine._asdict()) + comma)
+    result("]")
+
+
+def _tell_table(machines: Sequence[Machine], now: float) -> None:
+    from sc.reports import table
+
+    for line in table(_HEADERS, [row(machine, now) for machine in machines]):
+        result(line)
+    costs = [machine.dollars for machine in machines if machine.dollars is not None]
+    word = "machine" if len(machines) == 1 else "machines"
+    total = f", {dollars(sum(costs))} so far" if costs else ""
+    say(f"{len(machines)} {word}{total}")
+
+
+def row(machine: Machine, now: float) -> tuple[str, ...]:
+    """The cells of one machine."""
+    from sc.reports import duration
+
+    return (
+        machine.job,
+        machine.id,
+        f"{machine.kind} (spot)" if machine.spot else machine.kind,
+        machine.state,
+        "-" if machine.started is None else duration(max(0.0, now - machine.started)),
+        dollars(machine.dollars),
+    )
+
+
+def dollars(amount: Optional[float]) -> str:
+    """`-` where nobody knows."""
+    return "-" if amount is None else f"${amount:,.2f}"

@@ -1,0 +1,177 @@
+"""Preparing an AWS account, once: the role of the machines, and the instance profile that hands it to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from sc.fleets.ec2_aws import Aws, AwsRefused, Call
+from sc.fleets.ec2_policies import (
+    Policy,
+    of_bucket,
+    of_machine,
+    of_parameters,
+    of_setup,
+    of_user,
+    trust,
+)
+
+_MACHINE, _PARAMETERS, _BUCKET = "sc-machine", "sc-parameters", "sc-bucket-"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What `sc setup` was asked for."""
+
+    profile: str
+    buckets: tuple[str, ...]
+    parameters: Optional[str]
+    """The path in Parameter Store; None: as it is, or the default the first time."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change that is missing, as a line for people and the call that makes it."""
+
+    text: str
+    call: Call
+
+
+@dataclass(frozen=True)
+class State:
+    """What is there, what is missing, and what results."""
+
+    account: str
+    profile: str
+    role: str
+    missing: tuple[Step, ...]
+    machine_policies: dict[str, Policy]
+    user_policy: Policy
+    setup_policy: Policy
+    buckets: tuple[str, ...]
+    """Those that the role may use, afterwards."""
+
+
+def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
+    """Read what there is; changes nothing."""
+    identity = aws.send(Call("sts", "get_caller_identity", {}))
+    account, partition = str(identity["Account"]), str(identity["Arn"]).split(":")[1]
+    profile = _ask(aws, "get_instance_profile", {"InstanceProfileName": wish.profile})
+    roles = profile["InstanceProfile"]["Roles"] if profile else []
+    role = str(roles[0]["RoleName"]) if roles else wish.profile
+    has_role = bool(roles) or _ask(aws, "get_role", {"RoleName": role}) is not None
+    present = _policies(aws, role) if has_role else {}
+    wanted = {_MACHINE: of_machine(partition, account)}
+    for bucket in wish.buckets:
+        wanted[_BUCKET + bucket] = of_bucket(partition, bucket)
+    if wish.parameters is not None or _PARAMETERS not in present:
+        path = default_parameters if wish.parameters is None else wish.parameters
+        wanted[_PARAMETERS] = of_parameters(partition, account, path)
+    after = {**present, **wanted}
+    buckets = tuple(sorted(name[len(_BUCKET) :] for name in after if name.startswith(_BUCKET)))
+    return State(
+        account=account,
+        profile=wish.profile,
+        role=role,
+        missing=tuple(
+            _steps(wish.profile, role, bool(profile), bool(roles), has_role, present, wanted)
+        ),
+        machine_policies={name: after[name] for name in sorted(after)},
+        user_policy=of_user(partition, account, role, buckets),
+        setup_policy=of_setup(partition, account, wish.profile),
+        buckets=buckets,
+    )
+
+
+def carry_out(aws: Aws, steps: Sequence[Step]) -> None:
+    """Make what is missing. Can be repeated: what somebody else made meanwhile is as good."""
+    for step in steps:
+        try:
+            aws.send(step.call)
+        except AwsRefused as error:
+            if error.code not in ("EntityAlreadyExists", "LimitExceeded"):
+                raise
+            if (
+                error.code == "LimitExceeded"
+                and step.call.operation != "add_role_to_instance_profile"
+            ):
+                raise
+
+
+def _steps(
+    profile: str,
+    role: str,
+    has_profile: bool,
+    is_joined: bool,
+    has_role: bool,
+    present: dict[str, Policy],
+    wanted: dict[str, Policy],
+) -> list[Step]:
+    steps = []
+    if not has_role:
+        steps.append(
+            _step(
+                f"make the role {role}",
+                "create_role",
+                RoleName=role,
+                AssumeRolePolicyDocument=json.dumps(trust()),
+                Description="Machines that sc starts: see sc setup",
+            )
+        )
+    for name, policy in wanted.items():
+        if present.get(name) != policy:
+            verb = "change" if name in present else "give"
+            steps.append(
+                _step(
+                    f"{verb} the role {role} the policy {name}",
+                    "put_role_policy",
+                    RoleName=role,
+                    PolicyName=name,
+                    PolicyDocument=json.dumps(policy),
+                )
+            )
+    if not has_profile:
+        steps.append(
+            _step(
+                f"make the instance profile {profile}",
+                "create_instance_profile",
+                InstanceProfileName=profile,
+            )
+        )
+    if not is_joined:
+        steps.append(
+            _step(
+                f"put the role {role} into the instance profile {profile}",
+                "add_role_to_instance_profile",
+                InstanceProfileName=profile,
+                RoleName=role,
+            )
+        )
+    return steps
+
+
+def _step(text: str, operation: str, **parameters: str) -> Step:
+    return Step(text, Call("iam", operation, parameters))
+
+
+def _policies(aws: Aws, role: str) -> dict[str, Policy]:
+    """The role's own policies by name; botocore has made dictionaries of them already."""
+    names = aws.pages(Call("iam", "list_role_policies", {"RoleName": role}), "PolicyNames")
+    found: dict[str, Policy] = {}
+    for name in names:
+        asked = {"RoleName": role, "PolicyName": name}
+        document = aws.send(Call("iam", "get_role_policy", asked))["PolicyDocument"]
+        found[str(name)] = json.loads(document) if isinstance(document, str) else dict(document)
+    return found
+
+
+def _ask(aws: Aws, operation: str, parameters: dict[str, str]) -> Any:
+    """The answer, or None if IAM has no such thing."""
+    try:
+        return aws.send(Call("iam", operation, parameters))
+    except AwsRefused as error:
+        if error.code != "NoSuchEntity":
+            raise
+        return None

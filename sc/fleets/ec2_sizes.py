@@ -1,0 +1,28 @@
+"""How large an instance type is, told from its name, for what need not be exact: cutting a batch into parts."""
+
+from __future__ import annotations
+
+import re
+
+_SMALL = {"nano": 2, "micro": 2, "small": 2, "medium": 2, "large": 2, "xlarge": 4}
+_METAL = 96
+_SIZE = re.compile(r"(\d+)xlarge|metal-(\d+)xl")
+# Of the families g and p; g4dn, g5, g6, p3, p4d, p5 and their kin.
+_GPUS = {
+    "g": {12: 4, 24: 4, 48: 8, _METAL // 4: 8},
+    "p": {8: 4, 16: 8, 24: 8, 48: 8},
+}
+
+
+def usual_slots(instance_type: str) -> int:
+    """Its GPUs if it has some, else its vCPUs, at least 1. Right for the common types, a fair guess for the rest."""
+    family, _, size = instance_type.partition(".")
+    match = _SIZE.fullmatch(size)
+    if match:
+        multiple = int(match.group(1) or match.group(2))
+    else:
+        multiple = _METAL // 4 if size.startswith("metal") else 0
+    gpus = _GPUS.get(family[:1])
+    if gpus is not None:
+        return gpus.get(multiple, 1)
+    return 4 * multiple or _SMALL.get(size, 2)
