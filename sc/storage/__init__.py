@@ -64,7 +64,9 @@ class Storage(Protocol):
         """Every object below the place (a folder; not a mere prefix), by its key's UTF-8 bytes.
 
         `start_after` and `end_before` are texts relative to the place and bound the range (both
-        exclusive), so that several threads can list a range each.
+        exclusive), so that several threads can list a range each: ranges with common bounds have
+        every object once. A server that keeps a tree (SeaweedFS) lists folder by folder, `a/b`
+        before `a!`, and bounds are by that order too: do not merge listings by their order.
         """
 
     def list_folders(self, place: str) -> Iterator[str]:

@@ -171,7 +171,7 @@ class Page(NamedTuple):
     truncated: bool
     """Whether there are more pages."""
     next_token: str
-    """What to ask for the next page with; some servers give none."""
+    """What to ask for the next page with."""
 
 
 _FIELDS = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)<")
@@ -202,8 +202,11 @@ def page(body: bytes) -> Page:
         raise ValueError("not a page of a listing")
     objects = tuple(_listed(dict(fields[n : n + 4])) for n in range(0, len(fields), 4))
     folders = tuple(_text(found) for found in _PREFIXES.findall(body))
+    token = element(body, "NextContinuationToken")
     truncated = element(body, "IsTruncated") == "true"
-    return Page(objects, folders, truncated, element(body, "NextContinuationToken"))
+    if truncated and not token:
+        raise ValueError("it is cut off and does not tell how to go on")
+    return Page(objects, folders, truncated, token)
 
 
 def _listed(fields: Mapping[bytes, bytes]) -> Listed:

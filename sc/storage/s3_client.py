@@ -115,6 +115,8 @@ class Client:
         self._skew_seconds = 0.0
         self._met = False
         self._buckets_met: set[str] = set()
+        self.server = ""
+        """What the server calls itself; empty until it has answered."""
 
     def knows(self, bucket: str) -> bool:
         """Whether this bucket has given a good answer already."""
@@ -132,6 +134,7 @@ class Client:
                 self._after_trouble(ask, tries, trouble)
                 continue
             self._met = True
+            self.server = response.headers.get("server", self.server)
             if self._after(ask, tries, response):
                 if response.status < 300:
                     self._buckets_met.add(ask.bucket)

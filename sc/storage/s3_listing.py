@@ -12,6 +12,8 @@ from sc.storage.s3_errors import Purpose
 
 PAGE_SIZE = 1000
 """The most that S3 gives at once."""
+_BY_TREE = "SeaweedFS"
+"""How servers call themselves that list folder by folder, `a/b` before `a!`, not byte by byte."""
 
 
 def objects(
@@ -28,17 +30,21 @@ def objects(
     The bounds are relative to the prefix, both exclusive. Keys that end with a slash are left
     out: they are how some tools paint folders, and no tool can store them as a file.
     """
-    first = prefix + escaped_key(start_after) if start_after else ""
+    start = prefix + escaped_key(start_after) if start_after else ""
     end = prefix + escaped_key(end_before) if end_before else ""
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page_size)}
-    for now, found in _pages(client, purpose, bucket, {**query, "prefix": prefix}, first):
+    for now, found in _pages(client, purpose, bucket, {**query, "prefix": prefix}, start):
+        by_tree = client.server.startswith(_BY_TREE)
         for one in found.objects:
-            if end and one.key >= end:
+            if end and not _comes_before(one.key, end, by_tree):
                 return
-            if not one.key.endswith("/"):
+            if not one.key.endswith("/") and one.key != start:
                 yield now, one
-        if end and found.objects and _successor(found.objects[-1].key) >= end:
-            return
+
+
+def _comes_before(one: str, other: str, by_tree: bool) -> bool:
+    """In the server's own order, so that ranges with common bounds have every object once."""
+    return one.split("/") < other.split("/") if by_tree else one < other
 
 
 def folders(client: Client, purpose: Purpose, bucket: str, prefix: str) -> Iterator[str]:
@@ -50,12 +56,15 @@ def folders(client: Client, purpose: Purpose, bucket: str, prefix: str) -> Itera
 
 
 def _pages(
-    client: Client, purpose: Purpose, bucket: str, query: dict[str, str], start_after: str
+    client: Client, purpose: Purpose, bucket: str, query: dict[str, str], start: str
 ) -> Iterator[tuple[float, Page]]:
     ask = Ask(purpose, "GET", bucket, "", is_whole=is_whole_page)
-    where = {"start-after": start_after} if start_after else {}
+    where = _first(start, client.server)
     while True:
         answer = client.ask(ask._replace(query={**query, **where}))
+        if "start-after" in where and where != _first(start, client.server):
+            where = _first(start, client.server)  # only its first answer told what it is
+            continue
         try:
             found = page(answer.body)
         except ValueError as error:
@@ -66,16 +75,12 @@ def _pages(
         yield server_time(answer.headers) or 0.0, found
         if not found.truncated:
             return
-        where = _next(found)
+        where = {"continuation-token": found.next_token}
 
 
-def _next(found: Page) -> dict[str, str]:
-    if found.next_token:
-        return {"continuation-token": found.next_token}
-    last = [one.key for one in found.objects[-1:]] + list(found.folders[-1:])
-    return {"start-after": max(last)}
-
-
-def _successor(key: str) -> str:
-    """The least key that may come after this one."""
-    return key + "\0"
+def _first(start: str, server: str) -> dict[str, str]:
+    """Where the first page begins. A tree's server leaves out folder `a` itself after `a`."""
+    if not start:
+        return {}
+    in_folder = server.startswith(_BY_TREE) and not start.endswith("/")
+    return {"start-after": start + "/" if in_folder else start}
