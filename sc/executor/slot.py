@@ -132,6 +132,7 @@ class Keeper:
     def _watch(self, pid: int, timeout: Optional[float]) -> Watch:
         """Wait until the run and all that it started are gone."""
         watch = Watch(pid, time.monotonic(), timeout, self._plan.grace_seconds)
+        asked: list[int] = []
         while True:
             try:
                 for child, status in tree.reap():
@@ -139,7 +140,9 @@ class Keeper:
             except ChildProcessError:
                 return watch
             signal_number, pause = watch.step(time.monotonic())
-            if signal_number is not None:
+            if signal_number == signal.SIGTERM:
+                asked = tree.signal_below(os.getpid(), signal.SIGTERM, asked=asked)
+            elif signal_number is not None:
                 tree.signal_below(os.getpid(), signal_number)
             self._wait(watch, pause)
 

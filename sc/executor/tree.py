@@ -90,17 +90,20 @@ def reap() -> Iterator[tuple[int, int]]:
         yield pid, status
 
 
-def signal_below(root: int, number: int, spared: Sequence[int] = ()) -> int:
-    """Send a signal to every process below `root`, those below `spared` apart. Returns how many there were."""
+def signal_below(
+    root: int, number: int, spared: Sequence[int] = (), asked: Sequence[int] = ()
+) -> list[int]:
+    """Send a signal to every process below `root`, but not to `asked` (who have had it), nor to `spared` and what
+    is below these. Returns who there was."""
     found = list(descendants(root, frozenset(spared)))
-    for pid in found:
+    for pid in set(found).difference(asked):
         try:
             os.kill(pid, number)
             if number == signal.SIGTERM:
                 os.kill(pid, signal.SIGCONT)  # a stopped process does not see a SIGTERM
         except (ProcessLookupError, PermissionError):
             continue
-    return len(found)
+    return found
 
 
 def descendants(root: int, spared: frozenset[int] = frozenset()) -> Iterator[int]:

@@ -8,6 +8,9 @@ from typing import Optional
 FORCE_AGAIN_SECONDS = 0.02
 """First pause between two rounds of SIGKILL; doubled up to half a second."""
 
+ASK_AGAIN_SECONDS = 0.05
+"""Likewise for SIGTERM, which each process gets once; doubled up to a second."""
+
 
 class Watch:
     """One run, from its start until nothing of it is left.
@@ -26,7 +29,7 @@ class Watch:
         self._deadline = None if timeout is None else now + timeout
         self._grace = grace
         self._force_at: Optional[float] = None
-        self._is_asked = False
+        self._ask_pause = ASK_AGAIN_SECONDS
         self._pause = FORCE_AGAIN_SECONDS
 
     def reaped(self, pid: int, status: int) -> None:
@@ -56,7 +59,6 @@ class Watch:
         if now >= self._force_at:
             pause, self._pause = self._pause, min(0.5, 2 * self._pause)
             return signal.SIGKILL, pause
-        if self._is_asked:
-            return None, self._force_at - now
-        self._is_asked = True
-        return signal.SIGTERM, self._force_at - now
+        # Again and again, for those who were being started while the others were asked.
+        pause, self._ask_pause = self._ask_pause, min(1.0, 2 * self._ask_pause)
+        return signal.SIGTERM, min(pause, self._force_at - now)

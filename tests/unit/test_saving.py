@@ -1,0 +1,87 @@
+"""What is stored next, in which order, and what happens to what cannot be."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from sc.executor.messages import ALL, ATTEMPT, GROWING, Left, Save, Saved
+from sc.executor.saving import SaveQueue
+
+
+def queue(*saves: Save) -> SaveQueue:
+    one = SaveQueue(lambda: 0.5)
+    for save in saves:
+        one.add(save)
+    return one
+
+
+def save(number: int, kind: str = ALL, path: str = "/a") -> Save:
+    return Save(number, kind, path, Left(f"/tmp/{number}", None), 0)
+
+
+def number(one: Optional[Save]) -> Optional[int]:
+    return one and one.number
+
+
+def test_one_path_one_after_the_other_and_many_paths_beside() -> None:
+    one = queue(save(1, GROWING), save(2, ATTEMPT), save(3), save(4, path="/b"))
+    assert [number(one.next(0)) for _ in range(3)] == [1, 4, None]
+    assert number(one.answered(Saved(1), 0)) == 1
+    assert [number(one.next(0)) for _ in range(2)] == [2, None]
+    assert number(one.answered(Saved(2), 0)) == 2
+    assert number(one.next(0)) == 3
+    assert number(one.answered(Saved(3), 0)) == 3
+    assert number(one.answered(Saved(4), 0)) == 4
+    assert len(one) == 0
+
+
+def test_a_failure_is_tried_again_with_growing_pauses() -> None:
+    one = queue(save(1))
+    now, pauses = 0.0, []
+    for _ in range(9):
+        assert number(one.next(now)) == 1
+        assert one.answered(Saved(1, "503"), now) is None
+        due = one.next_time()
+        assert due is not None
+        assert one.next(due - 0.01) is None
+        pauses.append(due - now)
+        now = due
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert one.trouble() == "503"
+    assert number(one.next(now)) == 1
+    assert number(one.answered(Saved(1), now)) == 1
+    assert one.trouble() == ""
+
+
+def test_output_of_a_run_that_goes_on_is_not_tried_again() -> None:
+    one = queue(save(1, GROWING), save(2))
+    one.next(0)
+    assert one.answered(Saved(1, "503"), 0) is None
+    assert number(one.next(0)) == 2
+
+
+def test_what_a_dead_saver_had_is_given_to_another() -> None:
+    one = queue(save(1), save(2, path="/b"))
+    one.next(0)
+    one.next(0)
+    one.saver_died([1, 2])
+    assert {number(one.next(0)), number(one.next(0))} == {1, 2}
+
+
+def test_patience_ends_with_all_that_stands_behind() -> None:
+    one = queue(save(1, ATTEMPT), save(2), save(3, path="/b"))
+    one.next(0)
+    one.next(0)
+    one.answered(Saved(1, "no"), 10.0)
+    assert one.give_up(19.0, 10.0) == []
+    assert [effort.save.number for effort in one.give_up(20.0, 10.0)] == [1, 2]
+    assert len(one) == 1
+    assert number(one.answered(Saved(3), 21.0)) == 3
+
+
+def test_answers_after_the_end_are_nothing() -> None:
+    one = queue(save(1), save(2))
+    one.next(0)
+    assert [effort.save.number for effort in one.abandon()] == [1, 2]
+    assert one.answered(Saved(1), 0) is None
+    assert len(one) == 0
