@@ -86,6 +86,11 @@ class Ec2Fleet:
             found for found in find_jobs(self._aws, job) if not found.alive and not found.is_nothing
         ]
 
+    def one(self, job: str) -> Optional[Found]:
+        """What there is of a job, by its name or URL, or None. Raises InputError if a name means several."""
+        found = find_one(self._aws, job)
+        return None if found.is_nothing else found
+
     def stop(self, job: str, tell: Tell, leave_seconds: float = 0.0) -> Sequence[str]:
         """`leave_seconds`: how long machines may take to leave by themselves, if `stop` was said to them."""
         found = find_one(self._aws, job)

@@ -32,13 +32,11 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     problems = tag_problems(recipe.tags)
     place = resolve(launch.job_url, environment)
     if not isinstance(place, Bucket):
-        problems.append(
+        raise InputError(
+            *problems,
             f"Machines on EC2 cannot reach {launch.job_url}: "
-            "let remote_output_path be an s3:// place."
+            "let remote_output_path be an s3:// place.",
         )
-    if problems:
-        raise InputError(*problems)
-    assert isinstance(place, Bucket)
     aws.send(Call("sts", "get_caller_identity", {}))
     s3_region = bucket_region(aws, place.name)
     profile = recipe.instance_profile or PROFILE
@@ -52,7 +50,18 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
         aws.send(Call("ec2", "describe_key_pairs", {"KeyNames": [recipe.key_name]}))
     if problems:
         raise InputError(*problems)
-    facts = JobFacts(
+    text = user_data(job_facts(aws, launch, place, s3_region, environment))
+    return Plan(launch.job_url, recipe, launch.machines, image, where, profile, text)
+
+
+def job_facts(
+    aws: Aws, launch: Launch, place: Bucket, s3_region: str, environment: Mapping[str, str]
+) -> JobFacts:
+    """What the machines are told. Of this process's environment only where servers are, if that is unusual."""
+    passed_on = {
+        name: value for name, value in environment.items() if name.startswith(_PASSED_ON) and value
+    }
+    return JobFacts(
         job_url=launch.job_url,
         bucket=place.name,
         key=place.key,
@@ -61,17 +70,8 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
         autoscaling_endpoint=aws.endpoint("autoscaling"),
         region=aws.region,
         sha256=launch.program_sha256,
-        environment={
-            "AWS_DEFAULT_REGION": aws.region,
-            **{
-                name: value
-                for name, value in environment.items()
-                if name.startswith(_PASSED_ON) and value
-            },
-            **launch.environment,
-        },
+        environment={"AWS_DEFAULT_REGION": aws.region, **passed_on, **launch.environment},
     )
-    return Plan(launch.job_url, recipe, launch.machines, image, where, profile, user_data(facts))
 
 
 def tag_problems(tags: Mapping[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from sc.fleets.ec2_names import JOB_TAG
 
@@ -38,8 +38,8 @@ def of_bucket(partition: str, bucket: str) -> Policy:
     arn = f"arn:{partition}:s3:::{bucket}"
     return _policy(
         [
-            _allow("ListBucket", arn, *(f"s3:{name}" for name in _OF_BUCKET)),
-            _allow("Objects", f"{arn}/*", *(f"s3:{name}" for name in _OF_OBJECT)),
+            _allow("ListBucket", arn, *_OF_BUCKET),
+            _allow("Objects", f"{arn}/*", *_OF_OBJECT),
         ]
     )
 
@@ -48,40 +48,16 @@ def of_machine(partition: str, account: str) -> Policy:
     """What a machine does with itself and its job."""
     ec2 = f"arn:{partition}:ec2:*:{account}"
     group = f"arn:{partition}:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/sc-*"
-    instance = _allow("LeaveSecurityGroup", f"{ec2}:instance/*", "ec2:ModifyInstanceAttribute")
+    made = [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"]
+    step_out = "ec2:ModifyInstanceAttribute"
     return _policy(
         [
-            {
-                **_allow(
-                    "EndMyselfAndMyJob",
-                    group,
-                    "autoscaling:TerminateInstanceInAutoScalingGroup",
-                    "autoscaling:ResumeProcesses",
-                    "autoscaling:SuspendProcesses",
-                    "autoscaling:DeleteAutoScalingGroup",
-                ),
-                "Condition": _OURS,
-            },
-            {
-                **_allow(
-                    "RemoveWhatWasMade",
-                    [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"],
-                    "ec2:DeleteLaunchTemplate",
-                    "ec2:DeleteSecurityGroup",
-                ),
-                "Condition": _OURS,
-            },
-            {**instance, "Condition": _OURS},
+            _allow("EndMyselfAndMyJob", group, *_END_MYSELF, when=_OURS),
+            _allow("RemoveWhatWasMade", made, *_REMOVE, when=_OURS),
+            _allow("LeaveSecurityGroup", f"{ec2}:instance/*", step_out, when=_OURS),
             # The default group that the last machine goes over into carries no tag of ours.
-            _allow("ForDefaultGroup", f"{ec2}:security-group/*", "ec2:ModifyInstanceAttribute"),
-            _allow(
-                "Look",
-                "*",
-                "autoscaling:DescribeAutoScalingGroups",
-                "ec2:DescribeInstances",
-                "ec2:DescribeLaunchTemplates",
-                "ec2:DescribeSecurityGroups",
-            ),
+            _allow("ForDefaultGroup", f"{ec2}:security-group/*", step_out),
+            _allow("Look", "*", *_MACHINE_LOOKS),
         ]
     )
 
@@ -100,86 +76,23 @@ def of_user(partition: str, account: str, role: str, buckets: Sequence[str]) -> 
     names = buckets or ["BUCKET"]
     arns = [f"arn:{partition}:s3:::{name}" for name in names]
     roles = f"arn:{partition}:iam::{account}:role"
+    made = [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"]
+    images = f"arn:{partition}:ec2:*::image/*"
+    service_role = f"{roles}/aws-service-role/*"
     return _policy(
         [
-            _allow("Bucket", arns, *(f"s3:{name}" for name in _OF_BUCKET)),
-            _allow("Objects", [f"{arn}/*" for arn in arns], *(f"s3:{name}" for name in _OF_OBJECT)),
-            _allow("Look", "*", *_LOOK),
-            {
-                **_allow(
-                    "MakeTagged",
-                    [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"],
-                    "ec2:CreateLaunchTemplate",
-                    "ec2:CreateSecurityGroup",
-                ),
-                "Condition": _BECOMES_OURS,
-            },
+            _allow("Bucket", arns, *_OF_BUCKET),
+            _allow("Objects", [f"{arn}/*" for arn in arns], *_OF_OBJECT),
+            _allow("Look", "*", *_USER_LOOKS),
+            _allow("MakeTagged", made, *_MAKE, when=_BECOMES_OURS),
             _allow("InVpc", f"{ec2}:vpc/*", "ec2:CreateSecurityGroup"),
-            {
-                **_allow("TagWhatIsMade", f"{ec2}:*/*", "ec2:CreateTags"),
-                "Condition": {
-                    "StringEquals": {
-                        "ec2:CreateAction": [
-                            "CreateLaunchTemplate",
-                            "CreateSecurityGroup",
-                            "RunInstances",
-                        ]
-                    }
-                },
-            },
-            _allow(
-                "RunThroughTheGroup",
-                [f"arn:{partition}:ec2:*::image/*", f"{ec2}:*/*"],
-                "ec2:RunInstances",
-            ),
-            {
-                **_allow(
-                    "MakeGroup",
-                    "*",
-                    "autoscaling:CreateAutoScalingGroup",
-                    "autoscaling:CreateOrUpdateTags",
-                ),
-                "Condition": _BECOMES_OURS,
-            },
-            {
-                **_allow(
-                    "SteerGroup",
-                    "*",
-                    "autoscaling:SuspendProcesses",
-                    "autoscaling:PutScheduledUpdateGroupAction",
-                    "autoscaling:SetDesiredCapacity",
-                    "autoscaling:DeleteAutoScalingGroup",
-                ),
-                "Condition": _OURS,
-            },
-            {
-                **_allow(
-                    "EndAndRemove",
-                    f"{ec2}:*/*",
-                    "ec2:TerminateInstances",
-                    "ec2:DeleteLaunchTemplate",
-                    "ec2:DeleteSecurityGroup",
-                    "ec2:GetConsoleOutput",
-                ),
-                "Condition": _OURS,
-            },
-            {
-                **_allow("GiveRole", f"{roles}/{role}", "iam:PassRole"),
-                "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-            },
-            {
-                **_allow(
-                    "FirstGroupEver", f"{roles}/aws-service-role/*", "iam:CreateServiceLinkedRole"
-                ),
-                "Condition": {
-                    "StringEquals": {
-                        "iam:AWSServiceName": [
-                            "autoscaling.amazonaws.com",
-                            "spot.amazonaws.com",
-                        ]
-                    }
-                },
-            },
+            _allow("TagWhatIsMade", f"{ec2}:*/*", "ec2:CreateTags", when=_WHILE_MAKING),
+            _allow("RunThroughTheGroup", [images, f"{ec2}:*/*"], "ec2:RunInstances"),
+            _allow("MakeGroup", "*", *_MAKE_GROUP, when=_BECOMES_OURS),
+            _allow("SteerGroup", "*", *_STEER_GROUP, when=_OURS),
+            _allow("EndAndRemove", f"{ec2}:*/*", *_END_ALL, when=_OURS),
+            _allow("GiveRole", f"{roles}/{role}", "iam:PassRole", when=_TO_EC2),
+            _allow("FirstGroupEver", service_role, "iam:CreateServiceLinkedRole", when=_FIRST_EVER),
         ]
     )
 
@@ -217,19 +130,51 @@ def _policy(statements: Sequence[dict[str, Any]]) -> Policy:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def _allow(sid: str, resource: Any, *actions: str) -> dict[str, Any]:
-    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
+def _allow(sid: str, resource: Any, *actions: str, when: Optional[Policy] = None) -> Policy:
+    statement = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
+    return statement if when is None else {**statement, "Condition": when}
 
 
-_OF_BUCKET = ("ListBucket", "ListBucketMultipartUploads")
+_WHILE_MAKING = {
+    "StringEquals": {
+        "ec2:CreateAction": ["CreateLaunchTemplate", "CreateSecurityGroup", "RunInstances"]
+    }
+}
+_TO_EC2 = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+_FIRST_EVER = {
+    "StringEquals": {"iam:AWSServiceName": ["autoscaling.amazonaws.com", "spot.amazonaws.com"]}
+}
+_OF_BUCKET = ("s3:ListBucket", "s3:ListBucketMultipartUploads")
 _OF_OBJECT = (
-    "GetObject",
-    "PutObject",
-    "DeleteObject",
-    "AbortMultipartUpload",
-    "ListMultipartUploadParts",
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
 )
-_LOOK = (
+_END_MYSELF = (
+    "autoscaling:TerminateInstanceInAutoScalingGroup",
+    "autoscaling:ResumeProcesses",
+    "autoscaling:SuspendProcesses",
+    "autoscaling:DeleteAutoScalingGroup",
+)
+_REMOVE = ("ec2:DeleteLaunchTemplate", "ec2:DeleteSecurityGroup")
+_MACHINE_LOOKS = (
+    "autoscaling:DescribeAutoScalingGroups",
+    "ec2:DescribeInstances",
+    "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeSecurityGroups",
+)
+_MAKE = ("ec2:CreateLaunchTemplate", "ec2:CreateSecurityGroup")
+_MAKE_GROUP = ("autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags")
+_STEER_GROUP = (
+    "autoscaling:SuspendProcesses",
+    "autoscaling:PutScheduledUpdateGroupAction",
+    "autoscaling:SetDesiredCapacity",
+    "autoscaling:DeleteAutoScalingGroup",
+)
+_END_ALL = (*_REMOVE, "ec2:TerminateInstances", "ec2:GetConsoleOutput")
+_USER_LOOKS = (
     # AWS cannot limit most of these to a resource; none of them changes anything.
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeScalingActivities",

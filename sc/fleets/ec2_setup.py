@@ -71,13 +71,14 @@ def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
         wanted[_PARAMETERS] = of_parameters(partition, account, path)
     after = {**present, **wanted}
     buckets = tuple(sorted(name[len(_BUCKET) :] for name in after if name.startswith(_BUCKET)))
+    steps = [] if has_role else [_make_role(role)]
+    steps += _policy_steps(role, present, wanted)
+    steps += _profile_steps(wish.profile, role, bool(profile), bool(roles))
     return State(
         account=account,
         profile=wish.profile,
         role=role,
-        missing=tuple(
-            _steps(wish.profile, role, bool(profile), bool(roles), has_role, present, wanted)
-        ),
+        missing=tuple(steps),
         machine_policies={name: after[name] for name in sorted(after)},
         user_policy=of_user(partition, account, role, buckets),
         setup_policy=of_setup(partition, account, wish.profile),
@@ -91,64 +92,43 @@ def carry_out(aws: Aws, steps: Sequence[Step]) -> None:
         try:
             aws.send(step.call)
         except AwsRefused as error:
-            if error.code not in ("EntityAlreadyExists", "LimitExceeded"):
-                raise
-            if (
-                error.code == "LimitExceeded"
-                and step.call.operation != "add_role_to_instance_profile"
-            ):
+            if error.code != "EntityAlreadyExists":
                 raise
 
 
-def _steps(
-    profile: str,
-    role: str,
-    has_profile: bool,
-    is_joined: bool,
-    has_role: bool,
-    present: dict[str, Policy],
-    wanted: dict[str, Policy],
-) -> list[Step]:
+def _make_role(role: str) -> Step:
+    return _step(
+        f"make the role {role}",
+        "create_role",
+        RoleName=role,
+        AssumeRolePolicyDocument=json.dumps(trust()),
+        Description="Machines that sc starts: see sc setup",
+    )
+
+
+def _policy_steps(role: str, present: dict[str, Policy], wanted: dict[str, Policy]) -> list[Step]:
+    return [
+        _step(
+            f"{'change' if name in present else 'give'} the role {role} the policy {name}",
+            "put_role_policy",
+            RoleName=role,
+            PolicyName=name,
+            PolicyDocument=json.dumps(policy),
+        )
+        for name, policy in wanted.items()
+        if present.get(name) != policy
+    ]
+
+
+def _profile_steps(profile: str, role: str, has_profile: bool, is_joined: bool) -> list[Step]:
+    make, join = "create_instance_profile", "add_role_to_instance_profile"
     steps = []
-    if not has_role:
-        steps.append(
-            _step(
-                f"make the role {role}",
-                "create_role",
-                RoleName=role,
-                AssumeRolePolicyDocument=json.dumps(trust()),
-                Description="Machines that sc starts: see sc setup",
-            )
-        )
-    for name, policy in wanted.items():
-        if present.get(name) != policy:
-            verb = "change" if name in present else "give"
-            steps.append(
-                _step(
-                    f"{verb} the role {role} the policy {name}",
-                    "put_role_policy",
-                    RoleName=role,
-                    PolicyName=name,
-                    PolicyDocument=json.dumps(policy),
-                )
-            )
     if not has_profile:
-        steps.append(
-            _step(
-                f"make the instance profile {profile}",
-                "create_instance_profile",
-                InstanceProfileName=profile,
-            )
-        )
+        text = f"make the instance profile {profile}"
+        steps.append(_step(text, make, InstanceProfileName=profile))
     if not is_joined:
-        steps.append(
-            _step(
-                f"put the role {role} into the instance profile {profile}",
-                "add_role_to_instance_profile",
-                InstanceProfileName=profile,
-                RoleName=role,
-            )
-        )
+        text = f"put the role {role} into the instance profile {profile}"
+        steps.append(_step(text, join, InstanceProfileName=profile, RoleName=role))
     return steps
 
 

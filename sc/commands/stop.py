@@ -1,0 +1,140 @@
+"""`sc stop`: end a job and its machines."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Optional
+
+from sc import paths
+from sc.commands.voice import result, say
+from sc.errors import CloudError, ExitCode, InputError
+
+if TYPE_CHECKING:
+    from sc.commands import Subparsers
+    from sc.fleets.ec2 import Ec2Fleet
+    from sc.storage import Storage
+
+EXAMPLES = """
+Examples:
+  sc stop backfill                               a job on EC2, by its name ('sc ps' lists them)
+  sc stop s3://bucket/backfill/.sc/backfill      any job, by its URL
+  sc stop batch.yaml                             every job of a batch
+  sc stop backfill --now                         do not wait for runs to be ended politely
+
+Tells the workers to start nothing more, to end their runs and to save what they printed; then
+ends the machines, waits until they are gone, and removes what was made for them. Runs that were
+ended are not marked, so that the batch can be started again for the rest. Can be repeated.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> Any:
+    """The words of `sc stop`."""
+    parser = subparsers.add_parser("stop", description=EXAMPLES)
+    parser.add_argument("job", metavar="JOB", help="a name, a job's URL, or a batch file")
+    parser.add_argument("--region", help="of the machines; by default that of your AWS settings")
+    parser.add_argument(
+        "--now", action="store_true", help="end machines at once; what runs printed last is lost"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one object: stopped (URLs), left (what is still there)"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stop each job that is meant; 3 if something is still there."""
+    from sc.fleets.ec2 import LEAVE_SECONDS, Ec2Fleet
+    from sc.storage import open_storage
+
+    storage, fleet = open_storage(), Ec2Fleet(args.region, os.environ)
+    stopped: list[str] = []
+    left: list[str] = []
+    for job in _meant(args.job, storage, fleet):
+        url = job if "/" in job else ""
+        if url:
+            storage.put(paths.stop(url), b"")
+            say(f"{url}: workers are told to stop")
+        if not (url and is_local(storage, url)):
+            seconds = 0.0 if args.now or not url else LEAVE_SECONDS
+            left += _end_machines(fleet, job, seconds)
+        stopped.append(job)
+    _tell(args, stopped, left)
+    return ExitCode.REFUSED if left else ExitCode.OK
+
+
+def _meant(word: str, storage: Storage, fleet: Ec2Fleet) -> Sequence[str]:
+    """The URLs of the jobs that a person means; a name where the URL is too long for a tag."""
+    if os.path.isfile(word):
+        return _jobs_of_batch(word, storage)
+    if "/" in word:
+        url = _job_url(word)
+        if storage.stat(paths.recipe(url)) is None and fleet.one(url) is None:
+            raise InputError(f"There is no job at {url}: it has no recipe.json and no machines.")
+        return [url]
+    found = fleet.one(word)
+    if found is None:
+        raise InputError(
+            f"Nothing on EC2 in this account and region belongs to a job '{word}' ('sc ps' lists them). "
+            "A job that runs elsewhere is stopped by its URL or its batch file."
+        )
+    return [found.job_url or found.job]
+
+
+def _job_url(word: str) -> str:
+    """The place in the form in which its machines know it: a folder is named from the root."""
+    url = word.rstrip("/")
+    return url if "://" in url else os.path.abspath(url)
+
+
+def _jobs_of_batch(path: str, storage: Storage) -> list[str]:
+    from sc.documents import read_batch
+
+    batch = read_batch(path, fetch=storage.get_file, tell=lambda line: say(f"sc: {line}"))
+    place = batch.remote_output_path
+    names = list(storage.list_folders(paths.join(place, paths.JOBS)))
+    jobs = [paths.job(place, name) for name in names]
+    found = [url for url in jobs if storage.stat(paths.recipe(url)) is not None]
+    if not found:
+        raise InputError(
+            f"No job was started for {path}: there is none below {place}/{paths.JOBS}."
+        )
+    return found
+
+
+def is_local(storage: Storage, url: str) -> bool:
+    """Whether all that has ever worked for this job were processes of some machine, none of EC2."""
+    if storage.local_path(url) is not None:
+        return True
+    fleets = set(_fleets(storage, url))
+    return bool(fleets) and "ec2" not in fleets
+
+
+def _fleets(storage: Storage, url: str) -> Iterator[Optional[str]]:
+    from sc.worker.heartbeat import heartbeat_of
+
+    for entry in storage.list(paths.join(url, "workers")):
+        heartbeat = heartbeat_of(storage.get(entry.place))
+        yield heartbeat.fleet if heartbeat else None
+
+
+def _end_machines(fleet: Ec2Fleet, job: str, leave_seconds: float) -> list[str]:
+    """What could not be ended. A job that never had machines on EC2 may be stopped without rights there."""
+    try:
+        return list(fleet.stop(job, say, leave_seconds))
+    except (CloudError, InputError) as error:
+        return [f"EC2 could not be asked whether machines of {job} are there: {error}"]
+
+
+def _tell(args: argparse.Namespace, stopped: Sequence[str], left: Sequence[str]) -> None:
+    from sc.reports import json_line
+
+    if args.json:
+        result(json_line({"stopped": list(stopped), "left": list(left)}))
+        return
+    for sentence in left:
+        say(f"sc: {sentence}")
+    if not left:
+        for job in stopped:
+            say(f"{job}: stopped, nothing is left")
