@@ -59,8 +59,8 @@ def width() -> int:
 def program(argv: Optional[Sequence[str]] = None, executable: Optional[str] = None) -> str:
     """How this program was called, quoted for a shell, so that the commands it names can be pasted.
 
-    `./sc.pyz` stays that; a file that cannot be executed is named behind its Python; what the PATH finds is
-    named alone.
+    A file that cannot be executed is named behind its Python; what the PATH finds is named alone; what lies below
+    the current folder is named from there, as `./sc.pyz`.
     """
     typed = (sys.argv if argv is None else argv)[0]
     python = executable or sys.executable or "python3"
@@ -70,9 +70,11 @@ def program(argv: Optional[Sequence[str]] = None, executable: Optional[str] = No
     found = shutil.which(name)
     if found is not None and os.path.realpath(found) == os.path.realpath(typed):
         return shlex.quote(name)
+    below = os.path.relpath(typed)
+    shown = typed if below.startswith("..") else os.path.join(".", below)
     if os.path.isfile(typed) and not os.access(typed, os.X_OK):
-        return f"{shlex.quote(_short(python))} {shlex.quote(typed)}"
-    return shlex.quote(typed)
+        return f"{shlex.quote(_short(python))} {shlex.quote(shown)}"
+    return shlex.quote(shown)
 
 
 def _short(python: str) -> str:

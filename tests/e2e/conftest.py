@@ -11,6 +11,6 @@ from tests.e2e.program import Program
 
 
 @pytest.fixture(scope="session")
-def program(checkout: Path) -> Program:
-    """`dist/sc.pyz`, run by this Python."""
-    return Program([sys.executable, "-m", "sc"], {"PYTHONPATH": str(checkout)})
+def program(pyz: Path) -> Program:
+    """sc.pyz, run by this Python."""
+    return Program([sys.executable, str(pyz)])
