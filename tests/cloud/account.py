@@ -10,7 +10,6 @@ from typing import Any, Optional
 
 from moto.autoscaling.models import autoscaling_backends
 from moto.ec2.models import ec2_backends
-from moto.iam import iam_backends
 from moto.ssm.models import Parameter, ssm_backends
 
 from tests.cloud.front import Call

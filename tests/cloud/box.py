@@ -103,7 +103,8 @@ class Cloud:
         import boto3
         from botocore.config import Config
 
-        return boto3.session.Session().client(
+        session: Any = boto3.session.Session()
+        return session.client(
             service,
             endpoint_url=self.s3.url if service == "s3" else self.url,
             aws_access_key_id=ACCESS_KEY,
@@ -115,6 +116,10 @@ class Cloud:
     def image(self, variant: str) -> str:
         """The id of an image whose machines boot from this variant (see `roots.VARIANTS`)."""
         return next(image for image, name in self._images.items() if name == variant)
+
+    def credentials(self, instance_id: str) -> Credentials:
+        """The keys that a machine's metadata service gives out."""
+        return self._roles[instance_id]
 
     # What there is.
 
@@ -171,8 +176,7 @@ class Cloud:
 
     def power_cut(self, *instance_ids: str) -> None:
         """Machines end without a word, as when the power fails. All of them at once."""
-        for instance_id in instance_ids:
-            self.hypervisor.cut_power(instance_id)
+        self.hypervisor.cut_power(instance_ids)
 
     def spot_notice(self, instance_id: str, seconds: float = 120) -> None:
         """Tell a machine that it is taken away in `seconds`, and take it away then."""
@@ -265,7 +269,7 @@ class Cloud:
         return all(permissions.permits(documents, attempt) for attempt in attempts)
 
 
-class _Quiet(WSGIRequestHandler):
+class _Quiet(WSGIRequestHandler):  # type: ignore[misc]
     protocol_version = "HTTP/1.1"
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - the name is werkzeug's

@@ -29,7 +29,7 @@ def missing() -> str:
 def cloud(tmp_path: Path, seaweed: S3Server) -> Iterator[Cloud]:
     if missing():
         pytest.skip(missing())
-    pytest.importorskip("moto.server", reason="the cloud in a box needs moto[server] >= 5.2")
+    pytest.importorskip("moto", minversion="5.2", reason="the box needs moto[server] >= 5.2")
     from tests.cloud.box import Cloud
 
     with Cloud(tmp_path, seaweed) as box:

@@ -38,7 +38,7 @@ CODES = {
 }
 GONE = frozenset(["terminated", "stopped"])
 
-Change = tuple[Any, str, Callable[[Callable[..., Any]], Callable[..., Any]]]
+Change = tuple[Any, str, Callable[[Any], Any]]
 """A class, the name of a method, and what makes the new one from the old."""
 
 

@@ -12,7 +12,7 @@ import select
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -137,13 +137,17 @@ class Hypervisor:
 
     # What a test does to a machine.
 
-    def cut_power(self, instance_id: str) -> None:
-        boot = self.boots[instance_id]
-        if boot.machine is None:
-            raise ValueError(f"{instance_id} has not booted")
+    def cut_power(self, instance_ids: Sequence[str]) -> None:
+        """All of them are gone, and known to be, on return."""
         with self.lock:
-            boot.end = boot.end or "power cut"
-            boot.machine.cut_power()
+            boots = [self.boots[instance_id] for instance_id in instance_ids]
+            for boot in boots:
+                if boot.machine is None:
+                    raise ValueError(f"{boot.instance_id} has not booted")
+                boot.end = boot.end or "power cut"
+                boot.machine.cut_power()
+            for boot in boots:
+                self._look_at(boot)
 
     def spot_notice(self, instance_id: str, seconds: float) -> None:
         metadata = self.boots[instance_id].metadata
@@ -159,7 +163,7 @@ class Hypervisor:
         while not self._stopping.is_set():
             try:
                 self._turn()
-            except Exception:
+            except Exception:  # noqa: BLE001 - told by whoever waits for something
                 self.errors.append(traceback.format_exc())
                 self._stopping.wait(TICK_SECONDS)
         for boot in self._alive():
@@ -200,7 +204,7 @@ class Hypervisor:
 
     def _look_at(self, boot: Boot) -> None:
         found = boot.machine
-        if found is None:
+        if found is None or not boot.alive:
             return
         had_sockets = bool(found.sockets)
         code = found.poll()

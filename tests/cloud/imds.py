@@ -113,7 +113,7 @@ class _Telling(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
         return
 
-    def do_PUT(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_PUT(self) -> None:
         seconds = self.headers.get(TTL, "")
         if self.path.rstrip("/") != "/latest/api/token" or "x-forwarded-for" in self.headers:
             self._answer(403)
@@ -124,7 +124,7 @@ class _Telling(BaseHTTPRequestHandler):
             self.tokens[token] = time.monotonic() + int(seconds)
             self._answer(200, token.encode(), {TTL: seconds})
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_GET(self) -> None:
         path = self.path.split("?")[0]
         shown = self.headers.get(TOKEN)
         if self.metadata.silent:

@@ -59,7 +59,7 @@ def main(blueprint_path: str, control: socket.socket) -> int:
             one.close()
         try:
             os._exit(inside(blueprint, control))
-        except BaseException:
+        except Exception:  # noqa: BLE001 - a child of fork never returns
             sys.excepthook(*sys.exc_info())
             os._exit(70)
     socket.send_fds(control, [str(child).encode()], [one.fileno() for one in sockets])

@@ -35,6 +35,10 @@ from moto.iam import iam_backends
 from tests.cloud.corrections import Change
 from tests.cloud.groups import Groups, template_security_groups
 
+_STILL_IN_USE = (
+    "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance "
+    "request(s) still in the group."
+)
 _NEED_GROUP = (
     "suspend_processes",
     "resume_processes",
@@ -154,8 +158,7 @@ class _Scaling:
             backend = response.autoscaling_backend
             group = _group(backend, response._get_param("AutoScalingGroupName"))
             if group.instance_states and not response._get_bool_param("ForceDelete", False):
-                text = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group."
-                raise AutoscalingClientError("ResourceInUse", text)
+                raise AutoscalingClientError("ResourceInUse", _STILL_IN_USE)
             self.groups.delete(backend, group)
             return EmptyResult()
 
@@ -208,9 +211,9 @@ def moment(value: Any) -> Optional[datetime]:
     """A time of the API, always with its zone."""
     if value is None:
         return None
-    if not isinstance(value, datetime):
-        value = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    known = value if isinstance(value, datetime) else None
+    found = known or datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def _group(backend: Any, name: str) -> Any:

@@ -22,7 +22,6 @@ token=$(curl -sX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.25
 ask() { curl -s -H "X-aws-ec2-metadata-token: $token" "http://169.254.169.254/latest/$1"; }
 """
 SLEEP = "#!/bin/sh\nexec sleep 1000\n"
-ALL = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
 
 
 def profile(cloud: Cloud, statements: Sequence[Mapping[str, Any]], name: str = "box") -> str:
@@ -52,21 +51,20 @@ def template(cloud: Cloud, user_data: str, image: str = "bullseye", **data: Any)
     return str(made["LaunchTemplate"]["LaunchTemplateId"])
 
 
-def group(cloud: Cloud, user_data: str, size: int, **options: Any) -> Any:
+def group(cloud: Cloud, user_data: str, size: int, **data: Any) -> Any:
     """Make the group `sc-test` with so many machines, of any of two types, and return a client."""
     scaling = cloud.client("autoscaling")
     subnets = cloud.client("ec2").describe_subnets()["Subnets"]
-    specification = {"LaunchTemplateId": template(cloud, user_data), "Version": "1"}
+    specification = {"LaunchTemplateId": template(cloud, user_data, **data), "Version": "1"}
     overrides = [{"InstanceType": "r6a.xlarge"}, {"InstanceType": "m6a.xlarge"}]
     policy = {"LaunchTemplateSpecification": specification, "Overrides": overrides}
-    options.setdefault("MixedInstancesPolicy", {"LaunchTemplate": policy})
     scaling.create_auto_scaling_group(
         AutoScalingGroupName="sc-test",
         MinSize=0,
         MaxSize=size,
         VPCZoneIdentifier=",".join(one["SubnetId"] for one in subnets[:3]),
         Tags=[{"Key": "sc:job", "Value": "test", "PropagateAtLaunch": True}],
-        **options,
+        MixedInstancesPolicy={"LaunchTemplate": policy},
     )
     scaling.set_desired_capacity(AutoScalingGroupName="sc-test", DesiredCapacity=size)
     return scaling
@@ -110,7 +108,7 @@ def test_a_machine_knows_only_what_came_through_its_user_data(
     ended(cloud, boot)
     lines = boot.console().splitlines()
     assert "AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 LANG PATH PWD " in lines
-    assert ["/", "0"] == lines[lines.index("/") :][:2]
+    assert lines[lines.index("/") :][:2] == ["/", "0"]
     assert any(line.startswith(python + ".") for line in lines)
     assert lines.index(boot.instance_id) + 1 == lines.index("us-east-1")
     assert "401" in lines
