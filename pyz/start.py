@@ -48,10 +48,22 @@ def folders():
     """Where to unpack, best first. SHIV_ROOT is the user's word, and then the only one."""
     if os.environ.get("SHIV_ROOT"):
         return [os.path.abspath(os.environ["SHIV_ROOT"])]
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home(), ".cache")
     temp = os.path.join(os.environ.get("TMPDIR") or "/tmp", "sc-%d" % os.geteuid())
     # Relative if there is neither a HOME nor such a user: not where the shell happens to be.
     return [folder for folder in (os.path.join(cache, "sc"), temp) if os.path.isabs(folder)]
+
+
+def home():
+    """The user's folder, also where HOME is not set, as under cloud-init; empty if there is none."""
+    if os.environ.get("HOME"):
+        return os.environ["HOME"]
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
 
 
 def unpacked():

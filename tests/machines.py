@@ -73,7 +73,7 @@ class Machine:
         """Start a command; `files` may say stdin, stdout and stderr, as for Popen (by default nothing)."""
         words = ["sh", "-c", cmd] if isinstance(cmd, str) else list(cmd)
         into = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--uts", "--ipc", "--net"]
-        into += ["--root", "--wd=/", "--", "/usr/bin/setpriv", "--pdeathsig", "KILL"]
+        into += ["--root", "--wd", "--", "/usr/bin/setpriv", "--pdeathsig", "KILL"]
         for name in ("stdin", "stdout", "stderr"):
             files.setdefault(name, subprocess.DEVNULL)
         return subprocess.Popen(into + words, env={"PATH": PATH, **(env or {})}, text=True, **files)

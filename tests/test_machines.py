@@ -22,6 +22,7 @@ def test_it_has_its_python_and_nothing_of_here(suite: str, checkout: Path) -> No
         assert bare.run(["python3", "-c", "import yaml"]).returncode == 1
         assert bare.run(["test", "-e", str(checkout)]).returncode == 1
         assert bare.run("env").stdout.count("HOME=") == 0
+        assert bare.run("pwd").stdout == "/\n"
         assert bare.run("hostname 2>/dev/null || cat /proc/sys/kernel/hostname").stdout == "bare\n"
 
 
