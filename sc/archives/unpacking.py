@@ -1,0 +1,162 @@
+"""An archive (tar.gz) -> files below a folder, believing nothing that the archive says.
+
+All of it is looked at before the first file is written. tarfile's own filters would do a part of
+this, but the Python 3.9 of bare machines often lacks them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, NamedTuple, Optional
+
+from sc.archives.links import leads_out
+from sc.errors import InputError
+
+_PIECE = 256 * 1024
+_LONGEST_HEADER = 1024 * 1024
+
+
+def unpack(archive: str, destination: str) -> int:
+    """Write the archive's content below the folder `destination`, which is made; returns the files.
+
+    What is there with the same names is replaced. Files get the present time, so that nobody's cache
+    takes them for an older version. Raises InputError, before anything is written, for an archive that
+    is damaged, holds anything but files, folders and links, leaves the destination, or does not fit there.
+    """
+    os.makedirs(destination, exist_ok=True)
+    top = os.path.realpath(destination)
+    with _told(archive):
+        free = shutil.disk_usage(top).free
+        for member in _members(archive, read_content=True):
+            free -= member.info.size - _size_there(top, member)
+            if free < 0:
+                raise _Refused("needs more space than there is")
+        files, links = 0, []
+        for member in _members(archive):
+            path = os.path.join(top, member.name)
+            if member.info.isdir():
+                os.makedirs(path, exist_ok=True)
+                os.chmod(path, member.info.mode & 0o777 | 0o700)
+            elif member.info.issym():
+                links.append((path, member.info.linkname))
+            else:
+                _write(path, member)
+                files += 1
+        _make_links(top, links)
+        return files
+
+
+class _Refused(Exception):
+    """The archive is not unpacked; says why. Never leaves this module."""
+
+
+class _Member(NamedTuple):
+    info: tarfile.TarInfo
+    name: str
+    """Relative, without dots; empty for the destination itself."""
+    content: Optional[IO[bytes]]
+
+
+@contextmanager
+def _told(archive: str) -> Iterator[None]:
+    try:
+        yield
+    except _Refused as refused:
+        raise InputError(f"The archive {archive} is not unpacked: it {refused}.") from None
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise InputError(f"The archive {archive} is damaged ({error}); pack it again.") from error
+    except OSError as error:
+        raise InputError(f"The archive {archive} cannot be unpacked: {error}.") from error
+
+
+class _Bounded(gzip.GzipFile):
+    """The decompressed archive; a header that claims to be gigabytes is not read into memory."""
+
+    def read(self, size: Optional[int] = -1) -> bytes:
+        if size is None or not 0 <= size <= _LONGEST_HEADER:
+            raise _Refused("has a header without end")
+        return super().read(size)
+
+
+def _members(archive: str, read_content: bool = False) -> Iterator[_Member]:
+    """What the archive holds, each checked on its own; `read_content` reads all, to find damage."""
+    with _Bounded(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        position = -1
+        while True:
+            info = tar.next()
+            if info is None:
+                return
+            tar.members = []  # type: ignore[attr-defined] # it would remember every file
+            if info.offset <= position or info.size < 0:
+                raise _Refused("leads back to its beginning")  # CVE-2025-8194, open in Python 3.9
+            position = info.offset
+            name = _checked_name(info)
+            content = tar.extractfile(info) if info.isreg() else None
+            if content is not None and read_content:
+                _check_length(content, info)
+            yield _Member(info, name, content)
+
+
+def _checked_name(info: tarfile.TarInfo) -> str:
+    shown = repr(info.name[:200])
+    if not (info.isreg() or info.isdir() or info.issym()) or info.issparse():
+        raise _Refused(f"holds {shown}, which is no file, folder or symbolic link")
+    parts = [part for part in info.name.split("/") if part not in ("", ".")]
+    if info.name.startswith("/") or ".." in parts or "\0" in info.name:
+        raise _Refused(f"holds {shown}, which leads out of the destination")
+    if not parts and not info.isdir():
+        raise _Refused(f"holds {shown}, which is no name")
+    if info.issym() and (os.path.isabs(info.linkname) or "\0" in info.linkname):
+        raise _Refused(f"holds the link {shown}, which leads out of the destination")
+    return "/".join(parts)
+
+
+def _check_length(content: IO[bytes], info: tarfile.TarInfo) -> None:
+    length = 0
+    for piece in iter(lambda: content.read(_PIECE), b""):
+        length += len(piece)
+    if length != info.size:
+        raise _Refused(f"ends in the middle of {info.name[:200]!r}")
+
+
+def _size_there(top: str, member: _Member) -> int:
+    """The size of what will be replaced. No link that is there may lead what we write elsewhere."""
+    parts = member.name.split("/")
+    path = top
+    for part in parts if member.info.isdir() else parts[:-1]:
+        path = os.path.join(path, part)
+        if os.path.islink(path):
+            raise _Refused(f"holds {member.name!r}, but {path!r} is a link; remove that first")
+    there = os.path.join(top, member.name)
+    return os.lstat(there).st_size if member.info.isreg() and os.path.lexists(there) else 0
+
+
+def _write(path: str, member: _Member) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, member.info.mode & 0o777 | 0o600)
+    with open(descriptor, "wb") as file:
+        if member.content is not None:
+            shutil.copyfileobj(member.content, file, _PIECE)
+    os.chmod(path, member.info.mode & 0o777 | 0o600)  # whatever the umask is
+
+
+def _make_links(top: str, links: list[tuple[str, str]]) -> None:
+    """Last of all, so that nothing is written through them; and together they may not lead out."""
+    for path, target in links:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(target, path)
+    if any(leads_out(path, top) for path, _ in links):
+        for path, _ in links:
+            os.unlink(path)
+        raise _Refused("holds links that lead out of the destination")

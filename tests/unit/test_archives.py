@@ -1,0 +1,279 @@
+"""Folders are packed the same each time, and no archive writes where it should not."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from sc.archives import pack, unpack
+from sc.archives.ignoring import Ignored
+from sc.errors import InputError
+
+
+def fill(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file with its text, every link with its target, every folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            found[name] = f"-> {os.readlink(path)}"
+        else:
+            found[name] = path.read_text() if path.is_file() else "/"
+    return found
+
+
+class TestPacking:
+    def test_there_and_back(self, tmp_path: Path) -> None:
+        source = fill(
+            tmp_path / "src",
+            {
+                "a.py": "a",
+                "b/run.sh": "b",
+                "b/c/ü '; echo.txt": "c",
+                "x" * 150 + "/" + "y" * 120: "d",
+            },
+        )
+        (source / "empty").mkdir(mode=0o750)
+        (source / "b/run.sh").chmod(0o4755)
+        (source / "link").symlink_to("b/c")
+        (source / "b/up").symlink_to("../a.py")
+        packed = pack(str(source), str(tmp_path / "a.tar.gz"))
+        assert unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "there/new")) == packed.files == 4
+        assert tree(tmp_path / "there/new") == tree(source)
+        assert stat.S_IMODE((tmp_path / "there/new/b/run.sh").stat().st_mode) == 0o755
+        assert stat.S_IMODE((tmp_path / "there/new/empty").stat().st_mode) == 0o750
+
+    def test_the_same_content_is_the_same_archive(self, tmp_path: Path) -> None:
+        files = {"b": "1", "a/x": "2", "a.txt": "3"}
+        first = pack(str(fill(tmp_path / "1", files)), str(tmp_path / "1.tar.gz"))
+        other = fill(tmp_path / "2", dict(reversed(list(files.items()))))
+        os.utime(other / "b", (1, 1))
+        assert pack(str(other), str(tmp_path / "2.tar.gz")) == first
+        data = (tmp_path / "1.tar.gz").read_bytes()
+        assert (first.sha256, first.size) == (hashlib.sha256(data).hexdigest(), len(data))
+        (other / "b").chmod(0o755)
+        assert pack(str(other), str(tmp_path / "3.tar.gz")).sha256 != first.sha256
+
+    def test_unpacking_again_replaces_and_files_are_new(self, tmp_path: Path) -> None:
+        source = fill(tmp_path / "src", {"a": "old", "b": "same"})
+        pack(str(source), str(tmp_path / "1.tar.gz"))
+        (source / "a").write_text("new")
+        pack(str(source), str(tmp_path / "2.tar.gz"))
+        unpack(str(tmp_path / "1.tar.gz"), str(tmp_path / "out"))
+        fill(tmp_path / "out", {"mine": "stays"})
+        unpack(str(tmp_path / "2.tar.gz"), str(tmp_path / "out"))
+        assert tree(tmp_path / "out") == {"a": "new", "b": "same", "mine": "stays"}
+        assert (tmp_path / "out/a").stat().st_mtime >= (source / "a").stat().st_mtime - 1
+
+    def test_caches_and_what_scignore_names_stay_here(self, tmp_path: Path) -> None:
+        source = fill(
+            tmp_path / "src",
+            {
+                ".git/config": "",
+                "pkg/__pycache__/a.pyc": "",
+                "pkg/node_modules/x": "",
+                "data/big.csv": "",
+                "data/keep.csv": "k",
+                "pkg/data/kept": "k",
+                ".scignore": "# mine\n\n*.csv\n!keep.csv\r\n/data/raw/\n",
+                "data/raw/x": "",
+            },
+        )
+        pack(str(source), str(tmp_path / "a.tar.gz"))
+        unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "out"))
+        files = [name for name, text in tree(tmp_path / "out").items() if text == "k"]
+        assert files == ["data/keep.csv", "pkg/data/kept"]
+        assert len(tree(tmp_path / "out")) == 6  # and .scignore, data, pkg, pkg/data
+
+    def test_links_that_lead_out_are_told_before_anything_is_packed(self, tmp_path: Path) -> None:
+        source = fill(tmp_path / "src", {"a": ""})
+        (source / "abroad").symlink_to("/etc/passwd")
+        (source / "up").symlink_to("../other")
+        with pytest.raises(InputError, match=r"abroad, .*up: such links lead out of the folder"):
+            pack(str(source), str(tmp_path / "a.tar.gz"))
+        assert not (tmp_path / "a.tar.gz").exists()
+        fill(source, {".scignore": "abroad\n/up"})
+        assert pack(str(source), str(tmp_path / "a.tar.gz")).files == 2
+
+    def test_pipes_and_sockets_are_left_out(self, tmp_path: Path) -> None:
+        source = fill(tmp_path / "src", {"a": "a"})
+        os.mkfifo(source / "pipe")
+        assert pack(str(source), str(tmp_path / "a.tar.gz")).files == 1
+
+    def test_only_folders_are_packed(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "missing", fill(tmp_path, {"file": ""}) / "file"):
+            with pytest.raises(InputError, match="is not a folder"):
+                pack(str(path), str(tmp_path / "a.tar.gz"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "left_out", "kept"),
+    [
+        ("a", ["a", "x/a", "a/"], ["ab", "ba"]),
+        ("a/", ["a/", "x/a/"], ["a", "x/a"]),
+        ("/a", ["a", "a/"], ["x/a"]),
+        ("x/a", ["x/a"], ["y/x/a", "a"]),
+        ("*.csv", ["a.csv", "x/.csv"], ["a.csv.gz"]),
+        ("x/*.csv", ["x/a.csv"], ["x/y/a.csv"]),
+        ("x/**/a", ["x/a", "x/y/z/a"], ["xa", "y/x/a"]),
+        ("**/a", ["a", "x/y/a"], ["ba"]),
+        ("x/**", ["x/a", "x/y/"], ["x/"]),
+        ("a?c", ["abc"], ["ac", "a/c"]),
+        ("[a-c]1", ["b1"], ["d1"]),
+        ("[!a-c]1", ["d1"], ["b1", "x/b1"]),
+        ("[]x]", ["]", "x"], ["y"]),
+        ("[z-a]", ["[z-a]"], ["z"]),
+        ("\\#a", ["#a"], ["a"]),
+        ("a.b", ["a.b"], ["axb"]),
+    ],
+)
+def test_rules(rule: str, left_out: list[str], kept: list[str]) -> None:
+    ignored = Ignored([rule])
+    answers = {
+        path: ignored.leaves_out(path.rstrip("/"), path.endswith("/")) for path in left_out + kept
+    }
+    assert answers == {**dict.fromkeys(left_out, True), **dict.fromkeys(kept, False)}
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode = kind, target, 0o6777
+    return info
+
+
+LINK = tarfile.SYMTYPE
+HOSTILE = {
+    "above": [member("../x")],
+    "above in the middle": [member("a/../../x")],
+    "absolute": [member("/tmp/x")],
+    "absolute folder": [member("/tmp/x", tarfile.DIRTYPE)],
+    "link out": [member("x", LINK, "../outside")],
+    "absolute link": [member("x", LINK, "/etc/passwd")],
+    "link that leads out through another": [
+        member("a/b", LINK, ".."),
+        member("c", LINK, "a/b/../outside"),
+    ],
+    "hard link": [member("x", tarfile.LNKTYPE, "../outside/secret")],
+    "device": [member("x", tarfile.CHRTYPE)],
+    "pipe": [member("x", tarfile.FIFOTYPE)],
+    "contiguous": [member("x", b"9")],
+    "no name": [member(".")],
+    "after something good": [member("good"), member("../x")],
+}
+
+
+def archive_of(path: Path, members: list[tarfile.TarInfo]) -> str:
+    with tarfile.open(path, "w:gz") as tar:
+        for info in members:
+            tar.addfile(info, io.BytesIO(b""))
+    return str(path)
+
+
+@pytest.mark.parametrize("members", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_archives_write_nothing(tmp_path: Path, members: list[tarfile.TarInfo]) -> None:
+    fill(tmp_path / "outside", {"secret": "secret"})
+    (tmp_path / "top").mkdir()
+    before = tree(tmp_path)
+    archive = archive_of(tmp_path / "top/a.tar.gz", members)
+    with pytest.raises(InputError, match="is not unpacked: it "):
+        unpack(archive, str(tmp_path / "top/in/there"))
+    os.remove(archive)
+    left = {name: text for name, text in tree(tmp_path).items() if text != "/"}
+    assert left == {name: text for name, text in before.items() if text != "/"}
+
+
+def test_files_do_not_go_through_a_link_of_the_same_archive(tmp_path: Path) -> None:
+    fill(tmp_path / "in/b", {"keep": ""})
+    archive = archive_of(tmp_path / "a.tar.gz", [member("a", LINK, "b"), member("a/x")])
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        unpack(archive, str(tmp_path / "in"))
+    assert sorted(os.listdir(tmp_path / "in/b")) == ["keep"]
+
+
+@pytest.mark.parametrize("info", [member("a/x"), member("a", tarfile.DIRTYPE)], ids=["file", "dir"])
+def test_a_link_that_is_there_already_leads_nobody_out(
+    tmp_path: Path, info: tarfile.TarInfo
+) -> None:
+    (tmp_path / "outside").mkdir(mode=0o700)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a").symlink_to(tmp_path / "outside")
+    with pytest.raises(InputError, match="is a link; remove that first"):
+        unpack(archive_of(tmp_path / "a.tar.gz", [info]), str(tmp_path / "in"))
+    assert os.listdir(tmp_path / "outside") == []
+    assert stat.S_IMODE((tmp_path / "outside").stat().st_mode) == 0o700
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    fill(tmp_path, {"outside": "secret", "in/y": ""})
+    (tmp_path / "in/x").symlink_to("../outside")
+    unpack(archive_of(tmp_path / "a.tar.gz", [member("x")]), str(tmp_path / "in"))
+    assert tree(tmp_path / "in") == {"x": "", "y": ""}
+    assert (tmp_path / "outside").read_text() == "secret"
+    assert stat.S_IMODE((tmp_path / "in/x").stat().st_mode) == 0o777  # and no setuid bit
+
+
+def negative_size(data: bytes) -> bytes:
+    """A header whose size leads back: tarfile of Python 3.9 reads it for ever (CVE-2025-8194)."""
+    header = bytearray(data[:512])
+    header[124:136] = b"\xff" * 11 + b"\x00"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + data[512:]
+
+
+def endless_header(data: bytes) -> bytes:
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 2**33
+    return info.tobuf() + b"\0" * 8192
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        negative_size,
+        endless_header,
+        lambda data: data[:700],
+        lambda data: b"",
+        lambda data: b"no archive " * 100,
+    ],
+    ids=["negative size", "endless header", "cut off", "empty", "something else"],
+)
+def test_damaged_archives(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        info = tarfile.TarInfo("x")
+        info.size = 1000
+        tar.addfile(info, io.BytesIO(b"x" * 1000))
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(damage(plain.getvalue())))
+    with pytest.raises(InputError, match=r"a\.tar\.gz"):
+        unpack(str(path), str(tmp_path / "in"))
+    assert tree(tmp_path / "in") == {}
+
+
+@pytest.mark.parametrize("keep", [0, 20, -20])
+def test_archives_whose_compression_is_damaged(tmp_path: Path, keep: Optional[int]) -> None:
+    source = fill(tmp_path / "src", {"a": "x" * 1000})
+    pack(str(source), str(tmp_path / "a.tar.gz"))
+    data = (tmp_path / "a.tar.gz").read_bytes()
+    (tmp_path / "a.tar.gz").write_bytes(data[:keep])
+    with pytest.raises(InputError, match=r"a\.tar\.gz"):
+        unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "in"))
+    assert tree(tmp_path / "in") == {}
