@@ -112,13 +112,17 @@ lint() {
     fi
 }
 
+# show WORDS...: say the command, then run it.
+show() {
+    say "\$ $*"
+    "$@"
+}
+
 demo() {
-    say '$ sc.pyz batch examples/iris/batch.yaml'
-    code=0
-    "$python" dist/sc.pyz batch examples/iris/batch.yaml || code=$?
-    say '$ sc.pyz summarize-batch examples/iris/batch.yaml'
-    "$python" dist/sc.pyz summarize-batch examples/iris/batch.yaml
-    return "$code"
+    PATH=$(dirname "$("$python" -c 'import sys; print(sys.executable)')"):$PATH # the runs say python3
+    show "$python" dist/sc.pyz batch examples/iris/batch.yaml
+    show "$python" dist/sc.pyz summarize-batch examples/iris/batch.yaml
+    show "$python" examples/iris/summarise.py
 }
 
 cd "$(dirname "$0")"
