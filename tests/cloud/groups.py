@@ -181,12 +181,14 @@ class Groups:
         return self.no_capacity.isdisjoint(pairs)
 
     def _even_out(self, group: Any, active: list[Any]) -> None:
-        """End a machine, busy or not, of the fullest zone; the one in its place starts in the emptiest."""
-        counts = Counter({zone: 0 for _, zone in zones(group)})
-        counts.update(state.availability_zone for state in active)
-        ordered = counts.most_common()
-        if len(ordered) > 1 and ordered[0][1] - ordered[-1][1] > 1:
-            victim = next(state for state in active if state.availability_zone == ordered[0][0])
+        """End a machine, busy or not, of the fullest zone if the one in its place starts in an emptier one."""
+        counts = Counter(state.availability_zone for state in active)
+        choice = next((one for one in choices(group) if self._has(one)), None)
+        if choice is None or not counts:
+            return
+        fullest, most = counts.most_common(1)[0]
+        if most - counts[choice.zone] > 1:
+            victim = next(state for state in active if state.availability_zone == fullest)
             self.rebalances += 1
             self.end(group, victim, "the group was out of balance")
 
