@@ -32,7 +32,7 @@ def configured_client() -> Client:
     from sc.storage.s3_http import Connections
 
     account = ConfiguredAccount()
-    return Client(account, Connections(account.ca_file(), account.proxies))
+    return Client(account, Connections(account.ca_file, account.proxies))
 
 
 class S3Storage:

@@ -57,9 +57,12 @@ class ConfiguredAccount:
             # The one public way to learn how botocore addresses a bucket: by path, or by host name.
             signed = client.generate_presigned_url("head_bucket", Params={"Bucket": bucket})
         parts = urlsplit(signed)
+        host = parts.netloc
+        if host == f"{bucket}.s3.amazonaws.com":  # how it signs, but not where it sends requests
+            host = f"{bucket}.{urlsplit(client.meta.endpoint_url).netloc}"
         name = client.meta.region_name
         return Endpoint(
-            f"{parts.scheme}://{parts.netloc}",
+            f"{parts.scheme}://{host}",
             parts.path.rstrip("/"),
             "us-east-1" if name in (None, "aws-global") else name,
         )
