@@ -97,6 +97,12 @@ def write(folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, 
         return len(written)
 
 
+def content(folder: str, number: int) -> bytes:
+    """What a part of a folder holds."""
+    with open(_in(folder, part_name(number)), "rb") as file:
+        return file.read()
+
+
 def read(recipe_path: str) -> Optional[Split]:
     """What the split has left that wrote this recipe; None if no split of ours did."""
     folder = os.path.dirname(os.path.abspath(recipe_path))

@@ -74,6 +74,16 @@ def runs(count: int) -> str:
     return f"{count:,} run" + ("" if count == 1 else "s")
 
 
+def parts(count: int) -> str:
+    """`1 part`, `20 parts`."""
+    return f"{count:,} part" + ("" if count == 1 else "s")
+
+
+def workers(count: int) -> str:
+    """`1 worker`, `20 workers`."""
+    return f"{count:,} worker" + ("" if count == 1 else "s")
+
+
 def duration(seconds: float) -> str:
     """Two units at most: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `4 d 1 h`."""
     if seconds < 9.95:

@@ -1,0 +1,115 @@
+"""`sc apply`: start what an earlier split has written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sc import commands_folder
+from sc.commands.following import after_start, follow
+from sc.commands.starting import Work, check_sync, intend, start
+from sc.commands.voice import command_line, say
+from sc.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from sc.commands import Subparsers
+    from sc.documents import RecipeFile
+
+EXAMPLES = f"""
+Examples:
+  sc apply {commands_folder.DEFAULT}/recipe.yaml                 check that it can be started
+  sc apply {commands_folder.DEFAULT}/recipe.yaml --start         start its machines
+  sc apply {commands_folder.DEFAULT}/recipe.yaml --start --wait  and stay until the job has ended
+  sc apply {commands_folder.DEFAULT}/recipe.yaml --wait          watch the job that is running
+
+Starts the recipe that 'sc split' has written, with the parts that lie beside it.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> Any:
+    """The words of `sc apply`."""
+    parser = subparsers.add_parser("apply", description=EXAMPLES)
+    parser.add_argument("recipe", metavar="RECIPE_YAML", help="as 'sc split' has written it")
+    parser.add_argument("--start", action="store_true", help="start the machines")
+    parser.add_argument("--wait", action="store_true", help="stay until the job has ended")
+    parser.add_argument(
+        "--sync",
+        metavar="SRC[:DEST]",
+        action="append",
+        default=[],
+        help="a folder that each machine gets, besides those that split was told; repeatable",
+    )
+    parser.add_argument(
+        "--file-syncs-base-dir-url", metavar="PLACE", help="where synced folders are kept"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with --wait: how it ended, as an object"
+    )
+    return parser
+
+
+class Found(NamedTuple):
+    """A split, read again."""
+
+    file: RecipeFile
+    work: Work
+    parts: tuple[str, ...]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, start, follow."""
+    from sc.storage import open_storage
+
+    found = _find(args)
+    if not found.parts:
+        say("sc: nothing is left to be run")
+        return ExitCode.OK
+    storage = open_storage()
+    is_watching = args.wait and not args.start
+    with TemporaryDirectory(prefix="sc-") as packing:
+        intended = intend(found.file.recipe, found.work, storage, packing, may_run=is_watching)
+        if args.start:
+            start(intended, _contents(found), say)
+    if args.wait:
+        return follow(intended, args, args.recipe)
+    if args.start:
+        return after_start(intended, args.recipe)
+    say(f"sc: {args.recipe} is ready; start it with:")
+    say(f"sc: {command_line('apply', args.recipe, '--start')}")
+    return ExitCode.OK
+
+
+def _find(args: argparse.Namespace) -> Found:
+    """Read recipe, manifest and parts, all strictly. Raises InputError."""
+    from sc.documents import read_recipe
+
+    extra = [check_sync(word) for word in args.sync]
+    file = read_recipe(args.recipe)
+    split = commands_folder.read(args.recipe)
+    if split is None:
+        raise InputError(
+            f"{args.recipe} was not written by 'sc split', so there are no parts beside it; make them "
+            f"with: {command_line('split', args.recipe, 'BATCH', 'COMMANDS_DIR')}"
+        )
+    return Found(file, _work(split, extra), split.parts)
+
+
+def _work(split: commands_folder.Split, extra: list[str]) -> Work:
+    from sc.documents import read_batch
+
+    place, nprocs, runs = "", None, 0
+    for path in split.parts:
+        batch = read_batch(path)
+        if runs and batch.remote_output_path != place:
+            raise InputError(f"{path}: its remote_output_path is not that of the other parts")
+        place, nprocs = batch.remote_output_path, batch.nprocs
+        runs += len(batch.runs)
+    return Work(place, nprocs, len(split.parts), runs, [*split.sync, *extra])
+
+
+def _contents(found: Found) -> Iterator[bytes]:
+    for path in found.parts:
+        with open(path, "rb") as file:
+            yield file.read()

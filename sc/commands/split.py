@@ -1,0 +1,298 @@
+"""`sc split`: cut a batch into parts for many machines, and start them if asked to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
+
+from sc import commands_folder, paths
+from sc.commands.arguments import at_least
+from sc.commands.following import after_start, follow, recipe_of
+from sc.commands.starting import Intended, Work, check_sync, intend, start
+from sc.commands.voice import command_line, result, say
+from sc.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from sc.commands import Subparsers
+    from sc.documents import RecipeFile
+    from sc.model import Batch
+    from sc.splitting import Selection
+    from sc.storage import Storage
+
+EXAMPLES = f"""
+Examples:
+  sc split recipe.yaml batch.yaml                      parts and a recipe in {commands_folder.DEFAULT}
+  sc split recipe.yaml batch.yaml work --start --wait  in ./work; start it, and stay until its end
+  sc split recipe.yaml batch.yaml --instance-type r6a.xlarge --scale 20 --sync . --start
+  sc split recipe.yaml batch.yaml --skip-completed     only what is not completed yet
+  sc split recipe.yaml batch.yaml --dry-run            say what would be done, and do nothing
+
+Cuts a batch into parts, each of which one machine executes at a time, and writes them as 0.json,
+1.json … with a recipe.yaml into COMMANDS_DIR. Everything is scheduled unless an option skips it.
+A run whose command has changed since it ended is never skipped.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> Any:
+    """The words of `sc split`."""
+    parser = subparsers.add_parser("split", description=EXAMPLES)
+    parser.add_argument("recipe", metavar="RECIPE", help="says on which machines (YAML or JSON)")
+    parser.add_argument("batch", metavar="BATCH", help="says what to run: a path, s3://…, or -")
+    parser.add_argument(
+        "commands_dir",
+        metavar="COMMANDS_DIR",
+        nargs="?",
+        help=f"where parts and recipe are written ({commands_folder.DEFAULT})",
+    )
+    add = parser.add_argument_group("instead of what recipe and batch say").add_argument
+    add("--name", help="of the job")
+    add("--remote-output-path", metavar="PLACE", help="of the batch")
+    add("--instance-type", metavar="TYPE", help="'sc options' lists them")
+    add("--nprocs", metavar="N", type=at_least(1), help="runs at a time per machine")
+    add("--scale", metavar="N", type=at_least(1), help="machines at most")
+    add = parser.add_argument_group("which runs, and how many to a part").add_argument
+    add("--skip-completed", action="store_true", help="leave out the runs that completed")
+    add("--skip-failures", action="store_true", help="leave out the runs that failed")
+    add("--max-jobs", metavar="N", type=at_least(-1), help="take N runs at most (-1: all)")
+    per_part = "runs per part (3 x nprocs, fewer towards the end)"
+    add("--batch-size", metavar="N", type=at_least(1), help=per_part)
+    _add_folders(parser)
+    add = parser.add_argument_group("and then").add_argument
+    add("--start", action="store_true", help="start the machines")
+    add("--wait", action="store_true", help="with --start: stay until the job has ended")
+    add("--dry-run", action="store_true", help="check and tell, and change nothing")
+    add("--json", action="store_true", help="what was done, as one JSON object on stdout")
+    return parser
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("folders").add_argument
+    add("--local-commands-directory", metavar="DIR", help="the same as COMMANDS_DIR")
+    where = "where the commands of the written recipe look for the parts (COMMANDS_DIR)"
+    add("--remote-commands-directory", metavar="DIR", help=where)
+    sync = "a folder that each machine gets before its first run; repeatable"
+    add("--sync", metavar="SRC[:DEST]", action="append", default=[], help=sync)
+    kept = "where synced folders are kept (in the job's place)"
+    add("--file-syncs-base-dir-url", metavar="PLACE", help=kept)
+
+
+class Cut(NamedTuple):
+    """All that is known before anything is written."""
+
+    file: RecipeFile
+    batch: Batch
+    selection: Selection
+    sizes: list[int]
+    folder: str
+    sync: tuple[str, ...]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read and check everything, then write, then start."""
+    from sc.storage import open_storage
+
+    storage = open_storage()
+    cut = _cut(args, storage)
+    _tell_selection(cut)
+    with TemporaryDirectory(prefix="sc-") as packing:
+        intended = _intended(args, cut, storage, packing)
+        if not args.dry_run:
+            _write(args, cut)
+        _tell_cut(args, cut)
+        if intended is None or args.dry_run:
+            _tell_next(args, cut)
+            return ExitCode.OK
+        start(intended, _contents(cut), say)
+    recipe = recipe_of(cut.folder)
+    return follow(intended, args, recipe) if args.wait else after_start(intended, recipe)
+
+
+def _intended(
+    args: argparse.Namespace, cut: Cut, storage: Storage, packing: str
+) -> Optional[Intended]:
+    """The job that --start asks for, checked; None if there is nothing to start."""
+    if not args.start or not cut.sizes:
+        return None
+    batch = cut.batch
+    work = Work(
+        batch.remote_output_path, batch.nprocs, len(cut.sizes), cut.selection.included, cut.sync
+    )
+    return intend(cut.file.recipe, work, storage, packing)
+
+
+def _contents(cut: Cut) -> Iterator[bytes]:
+    """What has been written, part by part: the machines get the same."""
+    for number in range(len(cut.sizes)):
+        yield commands_folder.content(cut.folder, number)
+
+
+def _cut(args: argparse.Namespace, storage: Storage) -> Cut:
+    """Everything that can be wrong is found here."""
+    folder = _folder(args)
+    sync = tuple(check_sync(word) for word in args.sync)
+    file, batch = _read(args, storage)
+    storage.check(batch.remote_output_path)
+    selection = _select(args, batch, storage)
+    sizes = _sizes(args, file, batch, selection.included)
+    commands_folder.check(folder, len(sizes))
+    return Cut(file, batch, selection, sizes, folder, sync)
+
+
+def _folder(args: argparse.Namespace) -> str:
+    named = [word for word in (args.commands_dir, args.local_commands_directory) if word]
+    if len(named) == 2:
+        raise InputError(
+            "COMMANDS_DIR and --local-commands-directory are the same; give one of them"
+        )
+    if args.wait and not args.start:
+        raise InputError("--wait needs --start: there is nothing to wait for")
+    return named[0] if named else commands_folder.DEFAULT
+
+
+def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch]:
+    """Both files, with the problems of both."""
+    from sc.documents import read_batch, read_recipe
+
+    overrides = {"name": args.name, "instance_type": args.instance_type, "scale": args.scale}
+    problems: list[str] = []
+
+    def attempt(reading: Callable[[], Any]) -> Any:
+        try:
+            return reading()
+        except InputError as error:
+            problems.extend(error.problems)
+
+    file = attempt(lambda: read_recipe(args.recipe, overrides))
+    batch = attempt(
+        lambda: read_batch(
+            args.batch,
+            remote_output_path=args.remote_output_path,
+            nprocs=args.nprocs,
+            fetch=storage.get_file,
+            tell=lambda line: say(f"sc: {line}"),
+        )
+    )
+    if problems:
+        raise InputError(*problems)
+    ignored = file.recipe.ignored
+    if ignored:
+        say(f"sc: {args.recipe}: not used here: {', '.join(ignored)}")
+    return file, batch
+
+
+def _select(args: argparse.Namespace, batch: Batch, storage: Storage) -> Selection:
+    from sc.splitting import select
+
+    standing = None
+    if args.skip_completed or args.skip_failures:
+        from sc.status import standings
+
+        standing = standings(storage, batch)
+    return select(
+        batch.runs,
+        standing,
+        skip_completed=args.skip_completed,
+        skip_failures=args.skip_failures,
+        max_jobs=args.max_jobs,
+    )
+
+
+def _sizes(args: argparse.Namespace, file: RecipeFile, batch: Batch, included: int) -> list[int]:
+    from sc.splitting import part_sizes
+
+    slots = batch.nprocs or _usual_nprocs(file.recipe.instance_types)
+    return list(part_sizes(included, slots, file.recipe.scale, args.batch_size))
+
+
+def _usual_nprocs(instance_types: tuple[str, ...]) -> int:
+    """How many runs at a time its machines will have, to cut parts; the machines themselves decide."""
+    if instance_types == ("local",):
+        from sc.machine import default_nprocs
+
+        return default_nprocs(os.environ)
+    from sc.fleets.ec2_sizes import usual_slots
+
+    return min(usual_slots(name) for name in instance_types)
+
+
+def _write(args: argparse.Namespace, cut: Cut) -> None:
+    from sc.documents import write_yaml
+    from sc.splitting import part_documents
+
+    remote = args.remote_commands_directory or os.path.abspath(cut.folder)
+    names = map(commands_folder.part_name, range(len(cut.sizes)))
+    lines = [f"sc batch {shlex.quote(paths.join(remote, name))}" for name in names]
+    document = {**cut.file.raw, "spec": {**cut.file.raw["spec"], "command": lines}}
+    notes = {"sync": list(cut.sync), "file_syncs_base_dir_url": args.file_syncs_base_dir_url}
+    documents = part_documents(cut.batch, cut.selection.runs, cut.sizes)
+    commands_folder.write(cut.folder, documents, write_yaml(document), notes)
+
+
+def _tell_selection(cut: Cut) -> None:
+    """In the words of the system that this one follows."""
+    from sc.reports import runs
+
+    chosen = cut.selection
+    say(f"sc: including {runs(chosen.included)} of {len(cut.batch.runs):,}")
+    if chosen.skipped_completed:
+        say(
+            f"sc: skipping {chosen.skipped_completed:,} completed {_noun(chosen.skipped_completed)}"
+        )
+    if chosen.skipped_failed:
+        say(f"sc: skipping {chosen.skipped_failed:,} failed {_noun(chosen.skipped_failed)}")
+    if chosen.changed:
+        say(f"sc: {runs(chosen.changed)} ended with another command than now, and are included")
+    if chosen.beyond_max_jobs:
+        say(f"sc: leaving out {runs(chosen.beyond_max_jobs)} because of --max-jobs")
+
+
+def _noun(count: int) -> str:
+    return "run" if count == 1 else "runs"
+
+
+def _tell_cut(args: argparse.Namespace, cut: Cut) -> None:
+    from sc.reports import parts
+
+    if cut.sizes:
+        written = "would be written" if args.dry_run else "written"
+        largest = max(cut.sizes)
+        say(f"sc: {parts(len(cut.sizes))} of at most {largest:,} {written} to {cut.folder}")
+    if args.json:
+        _tell_json(args, cut)
+
+
+def _tell_next(args: argparse.Namespace, cut: Cut) -> None:
+    """The command that starts the work, to be pasted."""
+    if not cut.sizes:
+        say("sc: nothing is left to be run")
+    elif not args.dry_run:
+        line = command_line("apply", recipe_of(cut.folder), "--start")
+        if args.json:
+            say(f"sc: start it with: {line}")
+        else:
+            say("sc: start it with:")
+            result(line)
+
+
+def _tell_json(args: argparse.Namespace, cut: Cut) -> None:
+    from sc.reports import json_line
+
+    chosen, name = cut.selection, cut.file.recipe.name
+    document = {
+        "name": name,
+        "job_url": paths.job(cut.batch.remote_output_path, name),
+        "runs": len(cut.batch.runs),
+        "included": chosen.included,
+        "skipped_completed": chosen.skipped_completed,
+        "skipped_failed": chosen.skipped_failed,
+        "changed": chosen.changed,
+        "beyond_max_jobs": chosen.beyond_max_jobs,
+        "parts": len(cut.sizes),
+        "recipe": os.path.join(os.path.abspath(cut.folder), commands_folder.RECIPE),
+        "written": not args.dry_run,
+    }
+    result(json_line(document))

@@ -1,0 +1,171 @@
+"""What `split --start` and `apply --start` share: a job is checked, staged and given machines.
+
+intend() ── all checks, no effect ──▶ Intended ── start() ──▶ keys in the job's place ──▶ machines
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Optional
+
+from sc import paths
+from sc.commands.voice import command_line
+from sc.errors import InputError
+
+if TYPE_CHECKING:
+    from sc.fleets import Fleet, Launch
+    from sc.model import Recipe
+    from sc.staging import Job, Synced
+    from sc.storage import Storage
+
+Tell = Callable[[str], None]
+HANDED_ON = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "SC_SFS_ROOT",
+)
+"""Variables without which a machine would not find the storage. None of them is a secret."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, as the commands folder has it."""
+
+    remote_output_path: str
+    nprocs: Optional[int]
+    parts: int
+    runs: int
+    sync: Sequence[str]
+    """`SRC:DEST` with absolute sources."""
+
+
+@dataclass(frozen=True)
+class Intended:
+    """A job that may be started: everything that can be checked has been."""
+
+    storage: Storage
+    fleet: Fleet
+    launch: Launch
+    job: Job
+    archives: Sequence[tuple[str, str]]
+    """SHA-256 and path of each packed folder."""
+
+
+def intend(
+    recipe: Recipe, work: Work, storage: Storage, folder: str, may_run: bool = False
+) -> Intended:
+    """Check everything, and pack what is to be synced into `folder`. Raises ScError; has no other effect.
+
+    `may_run`: the job is not to be started, only watched, and may be running.
+    """
+    from sc.claims import LEASE_SECONDS
+    from sc.fleets import Launch, pick
+    from sc.staging import LOCAL_LEASE_SECONDS, Job, is_fresh
+
+    url = paths.job(work.remote_output_path, recipe.name)
+    program = own_program()
+    fleet = pick(recipe, os.environ)
+    machines = max(1, min(recipe.scale, work.parts))
+    launch = Launch(url, recipe, machines, program, sha256_of(program), handed_on(os.environ))
+    storage.check(work.remote_output_path)
+    if not may_run:
+        fleet.check(launch)
+        refuse_running(fleet, url)
+    archives, synced = packed(work.sync, folder)
+    job = Job(
+        name=recipe.name,
+        remote_output_path=work.remote_output_path,
+        parts=work.parts,
+        runs=work.runs,
+        nprocs=work.nprocs,
+        scale=recipe.scale,
+        is_fresh=is_fresh(storage, work.remote_output_path),
+        working_directory=recipe.working_directory,
+        start_script=recipe.start_script,
+        environment_variables=recipe.environment_variables,
+        synced=synced,
+        lease_seconds=LOCAL_LEASE_SECONDS if recipe.is_local else LEASE_SECONDS,
+    )
+    return Intended(storage, fleet, launch, job, archives)
+
+
+def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
+    """Stage the job and start its machines, as soon as the first parts are there."""
+    from sc.staging import clear, stage
+
+    storage, url = intended.storage, intended.launch.job_url
+    clear(storage, url)
+    is_launched = False
+    program = None if intended.launch.recipe.is_local else intended.launch.program
+    for _ in stage(storage, url, intended.job, parts, program=program, archives=intended.archives):
+        if not is_launched:
+            intended.fleet.launch(intended.launch, tell)
+            is_launched = True
+
+
+def packed(sync: Sequence[str], folder: str) -> tuple[list[tuple[str, str]], tuple[Synced, ...]]:
+    """Pack each source into `folder`: hashes with paths for staging, and what the machines are told."""
+    from sc.archives import pack
+    from sc.staging import Synced
+
+    archives, synced = [], []
+    for number, (source, destination) in enumerate(map(split_sync, sync)):
+        path = os.path.join(folder, f"{number}.tar.gz")
+        sha256 = pack(source, path).sha256
+        archives.append((sha256, path))
+        synced.append(Synced(sha256, destination))
+    return archives, tuple(synced)
+
+
+def refuse_running(fleet: Fleet, url: str) -> None:
+    """Raises InputError if somebody is working on a job of this name at this place."""
+    live = [machine for machine in fleet.list(url) if machine.state in ("pending", "running")]
+    if live:
+        raise InputError(
+            f"the job {url} is running on {len(live)} machine{'' if len(live) == 1 else 's'}; "
+            f"wait for it, end it with '{command_line('stop', url)}', or give another --name"
+        )
+
+
+def own_program() -> str:
+    """The path of the sc.pyz that this is, or "" if it was installed or runs from its source."""
+    path = os.path.abspath(sys.argv[0])
+    return path if os.path.isfile(path) and zipfile.is_zipfile(path) else ""
+
+
+def sha256_of(path: str) -> str:
+    """Of a file's content, in hexadecimal digits; of no file, nothing."""
+    import hashlib
+
+    if not path:
+        return ""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def handed_on(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """What the workers' environment has to have of ours."""
+    return {name: environ[name] for name in HANDED_ON if environ.get(name)}
+
+
+def split_sync(word: str) -> tuple[str, str]:
+    """Source and destination."""
+    source, _, destination = word.partition(":")
+    return source, destination or source
+
+
+def check_sync(word: str) -> str:
+    """`SRC:DEST` with an absolute source. Raises InputError if the source is no folder."""
+    source, destination = split_sync(word)
+    if not os.path.isdir(source):
+        raise InputError(f"--sync {word}: {source or 'SRC'} is not a folder")
+    return f"{os.path.abspath(source)}:{destination}"
