@@ -12,7 +12,10 @@ set -eu
 umask 022
 
 say() { printf '%s\n' "$*" >&2; }
-fail() { say "build.sh: $*"; exit 3; }
+fail() {
+    say "build.sh: $*"
+    exit 3
+}
 
 # Sets $python: the one asked for, else the first that is new enough.
 find_python() {
@@ -102,14 +105,17 @@ build() {
     say "Made $1: $(wc -c <"$1") bytes"
 }
 
+# lint: every tool has its say, then the first that complained decides.
 lint() {
     venv test
-    "$venv/bin/python" -m ruff format --check --quiet . || fail "ruff would format these files: $venv/bin/python -m ruff format ."
-    "$venv/bin/python" -m ruff check --quiet .
-    "$venv/bin/python" -m mypy
+    lint=0
+    "$venv/bin/python" -m ruff format --check --quiet . || lint=1
+    "$venv/bin/python" -m ruff check --quiet . || lint=1
+    "$venv/bin/python" -m mypy --no-error-summary || lint=1
     if command -v shellcheck >/dev/null; then
-        shellcheck build.sh .ci/run
+        shellcheck build.sh .ci/run || lint=1
     fi
+    [ $lint = 0 ] || fail "see above; '$venv/bin/python -m ruff format .' and 'ruff check --fix .' mend some of it"
 }
 
 # show WORDS...: say the command, then run it.
