@@ -29,7 +29,7 @@ ARROWS: Mapping[str, set[str]] = {
             "staging",
             "splitting",
             "commands_folder",
-            "syncing",
+            "archives",
         ),
         *(
             "claims",
@@ -44,6 +44,7 @@ ARROWS: Mapping[str, set[str]] = {
         ),
     },
     "worker": {
+        "archives",
         "board",
         "claims",
         "errands",
@@ -58,8 +59,8 @@ ARROWS: Mapping[str, set[str]] = {
     "machine": {"executor"},
     "executor": set(),
     "fleets": {"storage"},
-    "staging": {"board", "claims", "records", "splitting", "storage", "syncing"},
-    "syncing": {"storage"},
+    "staging": {"board", "claims", "records", "splitting", "storage", "archives"},
+    "archives": set(),
     "status": {"board", "claims", "records", "storage"},
     "board": {"claims", "storage"},
     "claims": {"storage"},
