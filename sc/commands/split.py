@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from sc import commands_folder, paths
 from sc.commands.arguments import at_least
+from sc.commands.cutting import Cut, prepare, write
 from sc.commands.following import after_start, follow, recipe_of
-from sc.commands.starting import Intended, Work, check_sync, intend, start
+from sc.commands.starting import Intended, Work, intend, start
 from sc.commands.voice import command_line, result, say
-from sc.errors import ExitCode, InputError
+from sc.errors import ExitCode
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
-    from sc.documents import RecipeFile
-    from sc.model import Batch
-    from sc.splitting import Selection
     from sc.storage import Storage
 
 EXAMPLES = f"""
@@ -80,28 +77,17 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
     add("--file-syncs-base-dir-url", metavar="PLACE", help=kept)
 
 
-class Cut(NamedTuple):
-    """All that is known before anything is written."""
-
-    file: RecipeFile
-    batch: Batch
-    selection: Selection
-    sizes: list[int]
-    folder: str
-    sync: tuple[str, ...]
-
-
 def run(args: argparse.Namespace) -> int:
     """Read and check everything, then write, then start."""
     from sc.storage import open_storage
 
     storage = open_storage()
-    cut = _cut(args, storage)
+    cut = prepare(args, storage)
     _tell_selection(cut)
     with TemporaryDirectory(prefix="sc-") as packing:
         intended = _intended(args, cut, storage, packing)
         if not args.dry_run:
-            _write(args, cut)
+            write(args, cut)
         _tell_cut(args, cut)
         if intended is None or args.dry_run:
             _tell_next(args, cut)
@@ -128,108 +114,6 @@ def _contents(cut: Cut) -> Iterator[bytes]:
     """What has been written, part by part: the machines get the same."""
     for number in range(len(cut.sizes)):
         yield commands_folder.content(cut.folder, number)
-
-
-def _cut(args: argparse.Namespace, storage: Storage) -> Cut:
-    """Everything that can be wrong is found here."""
-    folder = _folder(args)
-    sync = tuple(check_sync(word) for word in args.sync)
-    file, batch = _read(args, storage)
-    storage.check(batch.remote_output_path)
-    selection = _select(args, batch, storage)
-    sizes = _sizes(args, file, batch, selection.included)
-    commands_folder.check(folder, len(sizes))
-    return Cut(file, batch, selection, sizes, folder, sync)
-
-
-def _folder(args: argparse.Namespace) -> str:
-    named = [word for word in (args.commands_dir, args.local_commands_directory) if word]
-    if len(named) == 2:
-        raise InputError(
-            "COMMANDS_DIR and --local-commands-directory are the same; give one of them"
-        )
-    if args.wait and not args.start:
-        raise InputError("--wait needs --start: there is nothing to wait for")
-    return named[0] if named else commands_folder.DEFAULT
-
-
-def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch]:
-    """Both files, with the problems of both."""
-    from sc.documents import read_batch, read_recipe
-
-    overrides = {"name": args.name, "instance_type": args.instance_type, "scale": args.scale}
-    problems: list[str] = []
-
-    def attempt(reading: Callable[[], Any]) -> Any:
-        try:
-            return reading()
-        except InputError as error:
-            problems.extend(error.problems)
-
-    file = attempt(lambda: read_recipe(args.recipe, overrides))
-    batch = attempt(
-        lambda: read_batch(
-            args.batch,
-            remote_output_path=args.remote_output_path,
-            nprocs=args.nprocs,
-            fetch=storage.get_file,
-            tell=lambda line: say(f"sc: {line}"),
-        )
-    )
-    if problems:
-        raise InputError(*problems)
-    ignored = file.recipe.ignored
-    if ignored:
-        say(f"sc: {args.recipe}: not used here: {', '.join(ignored)}")
-    return file, batch
-
-
-def _select(args: argparse.Namespace, batch: Batch, storage: Storage) -> Selection:
-    from sc.splitting import select
-
-    standing = None
-    if args.skip_completed or args.skip_failures:
-        from sc.status import standings
-
-        standing = standings(storage, batch)
-    return select(
-        batch.runs,
-        standing,
-        skip_completed=args.skip_completed,
-        skip_failures=args.skip_failures,
-        max_jobs=args.max_jobs,
-    )
-
-
-def _sizes(args: argparse.Namespace, file: RecipeFile, batch: Batch, included: int) -> list[int]:
-    from sc.splitting import part_sizes
-
-    slots = batch.nprocs or _usual_nprocs(file.recipe.instance_types)
-    return list(part_sizes(included, slots, file.recipe.scale, args.batch_size))
-
-
-def _usual_nprocs(instance_types: tuple[str, ...]) -> int:
-    """How many runs at a time its machines will have, to cut parts; the machines themselves decide."""
-    if instance_types == ("local",):
-        from sc.machine import default_nprocs
-
-        return default_nprocs(os.environ)
-    from sc.fleets.ec2_sizes import usual_slots
-
-    return min(usual_slots(name) for name in instance_types)
-
-
-def _write(args: argparse.Namespace, cut: Cut) -> None:
-    from sc.documents import write_yaml
-    from sc.splitting import part_documents
-
-    remote = args.remote_commands_directory or os.path.abspath(cut.folder)
-    names = map(commands_folder.part_name, range(len(cut.sizes)))
-    lines = [f"sc batch {shlex.quote(paths.join(remote, name))}" for name in names]
-    document = {**cut.file.raw, "spec": {**cut.file.raw["spec"], "command": lines}}
-    notes = {"sync": list(cut.sync), "file_syncs_base_dir_url": args.file_syncs_base_dir_url}
-    documents = part_documents(cut.batch, cut.selection.runs, cut.sizes)
-    commands_folder.write(cut.folder, documents, write_yaml(document), notes)
 
 
 def _tell_selection(cut: Cut) -> None:
