@@ -92,7 +92,25 @@ def metadata(boot: Any, credentials: Credentials) -> Metadata:
     }
     required = instance.metadata_options.http_tokens == "required"
     name = role.name if role else None
-    return Metadata(instance.id, facts, identity, user_data(instance), required, name, credentials)
+    data = user_data(instance)
+    return Metadata(
+        instance.id,
+        facts,
+        identity,
+        data,
+        required,
+        name,
+        credentials,
+        lambda: _lifecycle(instance),
+    )
+
+
+def _lifecycle(instance: Any) -> Optional[str]:
+    group = getattr(instance, "autoscaling_group", None)
+    for state in group.instance_states if group else []:
+        if state.instance is instance:
+            return "Terminated" if state.lifecycle_state == "Terminating" else "InService"
+    return None
 
 
 def leftovers() -> dict[str, list[str]]:

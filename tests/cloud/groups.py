@@ -105,22 +105,30 @@ class Groups:
                 )
 
     def _look_at_instances(self, group: Any) -> None:
+        suspended = group._suspended_processes
         for state in list(group.instance_states):
             found = state.instance.state
-            if found == "terminated":
-                group.instance_states.remove(state)
-                for activity in self._activities.get(group.arn, []):
-                    if activity["Description"].endswith(state.instance.id):
-                        activity.update(StatusCode="Successful", Progress=100)
-            elif found in ("shutting-down", "stopping", "stopped"):
-                if state.lifecycle_state != "Terminating":
-                    self.end(
-                        group,
-                        state,
-                        "an EC2 health check indicated it has been terminated or stopped",
-                    )
-            elif state.lifecycle_state == "Pending" and found == "running":
+            if state.lifecycle_state == "Terminating":
+                if found == "terminated":
+                    self._forget(group, state)
+                continue
+            if found == "running" and state.lifecycle_state == "Pending":
                 state.lifecycle_state = "InService"
+            if found not in ("pending", "running") and "HealthCheck" not in suspended:
+                state.health_status = "Unhealthy"
+            # While replacing is suspended it keeps its place, and nothing is started for it.
+            if state.health_status == "Unhealthy" and not {"ReplaceUnhealthy", "Terminate"} & set(
+                suspended
+            ):
+                self.end(
+                    group, state, "an EC2 health check indicated it has been terminated or stopped"
+                )
+
+    def _forget(self, group: Any, state: Any) -> None:
+        group.instance_states.remove(state)
+        for activity in self._activities.get(group.arn, []):
+            if activity["Description"].endswith(state.instance.id):
+                activity.update(StatusCode="Successful", Progress=100)
 
     def _meet_capacity(self, group: Any) -> None:
         active = active_states(group)

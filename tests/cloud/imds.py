@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler
@@ -35,6 +35,8 @@ class Metadata:
     token_required: bool
     role: Optional[str]
     credentials: Credentials
+    lifecycle: Callable[[], Optional[str]] = lambda: None
+    """What its Auto Scaling group has in mind for it: `InService` or `Terminated`."""
     action: Optional[Mapping[str, str]] = None
     """The spot interruption: `action` and `time`."""
     rebalance_at: Optional[datetime] = None
@@ -61,6 +63,9 @@ class Metadata:
     def _passing(self) -> dict[str, str]:
         """What is there only at times."""
         found = {}
+        lifecycle = self.lifecycle()
+        if lifecycle is not None:
+            found["autoscaling/target-lifecycle-state"] = lifecycle
         if self.action is not None:
             found["spot/instance-action"] = json.dumps(dict(self.action))
             found["spot/termination-time"] = self.action["time"]

@@ -169,6 +169,23 @@ def test_a_group_replaces_what_is_lost_and_not_what_is_given_back(cloud: Cloud) 
     assert cloud.most_alive == 2
 
 
+def test_while_replacing_is_suspended_a_lost_machine_keeps_its_place(cloud: Cloud) -> None:
+    scaling = group(cloud, SLEEP, 1)
+    (boot,) = running(cloud, 1)
+    words = {"AutoScalingGroupName": "sc-test", "ScalingProcesses": ["ReplaceUnhealthy"]}
+    scaling.suspend_processes(**words)
+    cloud.power_cut(boot.instance_id)
+
+    def told() -> list[tuple[str, str]]:
+        instances = scaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["Instances"]
+        return [(each["InstanceId"], each["HealthStatus"]) for each in instances]
+
+    cloud.wait(lambda: told() == [(boot.instance_id, "Unhealthy")])
+    assert len(cloud.instances()) == 1
+    scaling.resume_processes(**words)
+    assert running(cloud, 1) == [cloud.instances()[1]]
+
+
 def test_a_group_with_machines_is_only_deleted_by_force_and_they_end(cloud: Cloud) -> None:
     scaling = group(cloud, SLEEP, 2)
     boots = running(cloud, 2)
