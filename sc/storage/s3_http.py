@@ -94,16 +94,28 @@ class Connections:
             self._idle[request.url].append(connection)
         return response
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Close what is idle. Later requests connect anew."""
         for idle in self._idle.values():
             for connection in idle:
                 connection.close()
+            idle.clear()
+
+    __del__ = close
+
+    def idle_socket(self, url: str) -> Optional[socket.socket]:
+        """The socket that the next request would use, if there is one."""
+        idle = self._idle_to(url)
+        return idle[-1].sock if idle else None
+
+    def _idle_to(self, url: str) -> deque[http.client.HTTPConnection]:
+        if self._process != os.getpid():
+            self._process, self._idle = os.getpid(), {}
+        return self._idle.setdefault(url, deque())
 
     def _take(self, url: str) -> Optional[http.client.HTTPConnection]:
         """A connection that still stands; one that the other side closed is left behind."""
-        if self._process != os.getpid():
-            self._process, self._idle = os.getpid(), {}
-        idle = self._idle.setdefault(url, deque())
+        idle = self._idle_to(url)
         while True:
             try:
                 connection = idle.pop()
@@ -211,11 +223,13 @@ def _response(connection: http.client.HTTPConnection, method: str) -> Response:
     finally:
         answer.close()
     found = {name.lower(): value for name, value in answer.getheaders()}
+    bounded = "content-length" in found or "chunked" in found.get("transfer-encoding", "")
+    if not bounded and answer.status < 300 and method in ("GET", "POST", "HEAD"):
+        raise http.client.IncompleteRead(body)  # nothing tells whether this is all of it
     if answer.will_close:
         connection.close()
-        bounded = "content-length" in found or "chunked" in found.get("transfer-encoding", "")
-        if body and not bounded:
-            raise http.client.IncompleteRead(body)  # nothing tells whether this is all of it
+    elif method == "HEAD" and connection.sock is not None and _readable(connection.sock):
+        raise http.client.IncompleteRead(body)  # closed: perhaps in the middle of the headers
     return Response(answer.status, found, body)
 
 
