@@ -94,10 +94,14 @@ def botocore_data(name: str, path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def undocumented(document: Any) -> Any:
-    """Two thirds of a service's description, all of which is parsed before the first request."""
+    """Two thirds of a service's description, all of which is parsed before the first request.
+
+    That of client parameters stays: botocore asks for it by its key.
+    """
     if isinstance(document, dict):
+        kept = document.get("clientContextParams")
         return {
-            key: undocumented(value)
+            key: value if value is kept else undocumented(value)
             for key, value in document.items()
             if not (key == "documentation" and isinstance(value, str))
         }
