@@ -46,16 +46,18 @@ def write_all(fd: int, data: bytes) -> None:
 class Draft:
     """A file being written that nobody sees yet. Use `draft`, which also tidies up."""
 
+    TMPFILE = getattr(os, "O_TMPFILE", 0)
+    """The flag for files without a name, or 0 where the kernel has none."""
+
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._name: Optional[str] = None
         self.fd = self._open()
 
     def _open(self) -> int:
-        flag = getattr(os, "O_TMPFILE", 0)
-        if flag:
+        if self.TMPFILE:
             try:
-                return os.open(self._folder, flag | os.O_RDWR | os.O_CLOEXEC, 0o666)
+                return os.open(self._folder, self.TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
             except OSError as error:
                 if error.errno not in _NO_TMPFILE:
                     raise
@@ -98,14 +100,18 @@ class Draft:
                 os.unlink(self._name)
             self._name = None
 
+    def link(self, source: str, path: str, folder: Optional[int]) -> None:
+        """Make a hard link, as `os.link` does."""
+        os.link(source, path, src_dir_fd=folder)
+
     def _link(self, path: str) -> None:
         try:
             if self._name is not None:
-                os.link(self._name, path)
+                self.link(self._name, path, None)
             else:
                 # A directory makes Python call linkat(AT_SYMLINK_FOLLOW), which this trick needs;
                 # the path is absolute, so it does not matter which one.
-                os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd)
+                self.link(f"/proc/self/fd/{self.fd}", path, self.fd)
         except FileNotFoundError:
             if self._name is None and not os.path.exists("/proc/self/fd"):
                 raise NoLinks from None

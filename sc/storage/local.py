@@ -36,7 +36,7 @@ class LocalStorage:
     ) -> None:
         self._resolve = resolve
         self._clock = FolderClock(monotonic, wall)
-        self._tickets = Tickets(self._clock.age, monotonic, pause)
+        self._tickets = Tickets(self._clock.age_of, monotonic, pause)
 
     def local_path(self, place: str) -> Optional[str]:
         return self._path(place)
@@ -170,7 +170,7 @@ class LocalStorage:
         """Remove a draft whose writer was killed: nobody has written to it for a day."""
         path = os.fsdecode(hidden)
         try:
-            if self._clock.age(os.path.dirname(path) or ".", os.lstat(path)) > _LEFTOVER_SECONDS:
+            if self._clock.age_of(path) > _LEFTOVER_SECONDS:
                 os.unlink(path)
         except OSError:
             pass  # a listing must not fail for the sake of tidiness

@@ -25,6 +25,10 @@ class FolderClock:
         """The age in seconds, at least 0, of a file of `folder`."""
         return max(0.0, self._now(folder, status.st_dev) - status.st_mtime)
 
+    def age_of(self, path: str) -> float:
+        """The age in seconds of the file at `path`. Raises FileNotFoundError."""
+        return self.age(os.path.dirname(path) or ".", os.lstat(path))
+
     def _now(self, folder: str, device: int) -> float:
         now = self._monotonic()
         known = self._offsets.get(device)

@@ -42,8 +42,8 @@ STALE_SECONDS = 30.0
 GIVE_UP_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 0.05
 
-Age = Callable[[str, os.stat_result], float]
-"""How old a file in this folder is, in seconds by the file system's clock."""
+Age = Callable[[str], float]
+"""How old a file is, in seconds by its file system's clock. Raises FileNotFoundError."""
 
 ABSENT = ""
 """The tag of a file that is not there."""
@@ -119,7 +119,7 @@ class Tickets:
             except FileExistsError:
                 pass
             try:
-                stale = self._age(os.path.dirname(name) or ".", os.stat(name)) > STALE_SECONDS
+                stale = self._age(name) > STALE_SECONDS
             except FileNotFoundError:
                 continue  # torn up just now: the tag tells who won
             if stale:

@@ -1,0 +1,111 @@
+"""Every text is a place, or an error that says why not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sc.errors import InputError
+from sc.storage import open_storage
+from sc.storage.places import Bucket, Folder, Location, escaped_key, resolve
+
+HOME = {"SC_SFS_ROOT": "/shared"}
+CLOUD = {"SC_SFS_ROOT": "s3://bucket/root/"}
+
+GOOD: list[tuple[str, dict[str, str], Location]] = [
+    ("s3://bucket/a/b", {}, Bucket("bucket", "a/b")),
+    ("S3://bucket/a/b/", {}, Bucket("bucket", "a/b")),
+    ("s3://bucket", {}, Bucket("bucket", "")),
+    ("s3://bucket/", {}, Bucket("bucket", "")),
+    ("s3://my.bucket-1/a%20b+c?d#e", {}, Bucket("my.bucket-1", "a%20b+c?d#e")),
+    ("s3://bucket/a..b/...", {}, Bucket("bucket", "a..b/...")),
+    ("/a/b", {}, Folder("/a/b")),
+    ("a/b", {}, Folder("a/b")),
+    ("../a", {}, Folder("../a")),
+    ("./../a", {}, Folder("./../a")),
+    (".", {}, Folder(".")),
+    ("/with: colon/http:/x", {}, Folder("/with: colon/http:/x")),
+    ("two\nlines", {}, Folder("two\nlines")),
+    ("file:///a/b c%20d", {}, Folder("/a/b c%20d")),
+    ("sfs://owner/path", HOME, Folder("/shared/owner/path")),
+    ("sfs://owner/path", {"SC_SFS_ROOT": "file:///x/"}, Folder("/x/owner/path")),
+    ("sfs://owner", CLOUD, Bucket("bucket", "root/owner")),
+    ("sfs://owner/path/", CLOUD, Bucket("bucket", "root/owner/path")),
+]
+
+
+@pytest.mark.parametrize(("place", "environ", "location"), GOOD)
+def test_a_place_is_found(place: str, environ: dict[str, str], location: Location) -> None:
+    assert resolve(place, environ) == location
+
+
+BAD = [
+    ("", {}, "A place is empty"),
+    ("gs://bucket/a", {}, "begins with gs://, which sc cannot write to: use s3://"),
+    ("https://host/a", {}, "begins with https://"),
+    ("hdfs+x://host/a", {}, r"begins with hdfs\+x://"),
+    ("s3://", {}, "names no bucket: write s3://bucket/prefix"),
+    ("s3:///key", {}, "names no bucket"),
+    ("s3:bucket/key", {}, "lacks its slashes: write s3://"),
+    ("s3://a/b", {}, "'a' in the place 's3://a/b' is no name of a bucket"),
+    ("s3://bu cket/b", {}, "is no name of a bucket"),
+    ("s3://user:pass@host/b", {}, "is no name of a bucket"),
+    ("s3://bucket/../other", {}, r"contains '\.\.'"),
+    ("/a/../b", {}, r"contains '\.\.'"),
+    ("a/..", {}, r"contains '\.\.'"),
+    ("../a/../../b", {}, r"contains '\.\.'"),
+    ("file:///a/..", {}, r"contains '\.\.'"),
+    ("file://a/b", {}, "write three slashes, file:///folder"),
+    ("file:/a/b", {}, "lacks its slashes"),
+    ("/a\0b", {}, "contains a NUL byte"),
+    ("s3://bucket/a\0b", {}, "contains a NUL byte"),
+    ("sfs://", HOME, "names no owner: write sfs://owner/path"),
+    ("sfs:///", HOME, "names no owner"),
+    ("sfs://owner/../../etc", HOME, r"contains '\.\.'"),
+    ("sfs://owner/a", {}, "set SC_SFS_ROOT to the folder or the s3:// place"),
+    ("sfs://owner/a", {"SC_SFS_ROOT": ""}, "set SC_SFS_ROOT"),
+    ("sfs://owner/a", {"SC_SFS_ROOT": "sfs://x"}, "SC_SFS_ROOT is 'sfs://x'"),
+    ("sfs://owner/a", {"SC_SFS_ROOT": "gs://x"}, "gs://"),
+]
+
+
+@pytest.mark.parametrize(("place", "environ", "sentence"), BAD)
+def test_no_place_is_told(place: str, environ: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        resolve(place, environ)
+    assert len(caught.value.problems) == 1
+
+
+def test_bytes_that_are_no_utf8_are_escaped() -> None:
+    assert escaped_key(os.fsdecode(b"caf\xe9/\xff")) == "caf%E9/%FF"
+    assert escaped_key("café %E9") == "café %E9"
+    assert escaped_key("\ud83d alone") == "%ED%A0%BD alone"
+
+
+def test_a_folder_needs_no_botocore(tmp_path: Path, checkout: Path) -> None:
+    """What a local batch never uses, it never pays for."""
+    program = (
+        "import sys; from sc.storage import open_storage; s = open_storage()\n"
+        "s.put(sys.argv[1] + '/a', b'x'); assert s.get(sys.argv[1] + '/a') == b'x'\n"
+        "heavy = {'boto3', 'botocore', 'urllib3', 'http.client', 'ssl'} & set(sys.modules)\n"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=checkout, check=True)
+
+
+def test_one_storage_takes_places_of_different_kinds(tmp_path: Path) -> None:
+    storage = open_storage({"SC_SFS_ROOT": str(tmp_path)})
+    storage.put("sfs://owner/a", b"1")
+    storage.put(f"file://{tmp_path}/owner/b", b"2")
+    assert [entry.place for entry in storage.list("sfs://owner")] == [
+        "sfs://owner/a",
+        "sfs://owner/b",
+    ]
+    assert storage.local_path("sfs://owner/a") == f"{tmp_path}/owner/a"
+    assert storage.local_path("s3://bucket/a") is None
+    storage.delete(["sfs://owner/a", f"{tmp_path}/owner/b"])
+    assert list(storage.list(str(tmp_path))) == []
