@@ -15,6 +15,9 @@ from typing import Any, NamedTuple, Optional, Union
 Command = Union[str, tuple[str, ...]]
 """A string is run by `/bin/sh -c`; a tuple is run as it is, without a shell."""
 
+to_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+"""One line of JSON, in half the time of `json.dumps`, which makes an encoder for each call."""
+
 _NO_ENV: Mapping[str, str] = {}
 
 
@@ -63,9 +66,9 @@ def command_hash(run: Run) -> str:
 
     16 hexadecimal digits of SHA-256. Two runs with equal hashes do the same work.
     """
-    what = [run.cmd if isinstance(run.cmd, str) else list(run.cmd), sorted(run.env.items())]
-    text = json.dumps(what, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    is_plain = isinstance(run.cmd, str) and not run.env  # as nearly all are
+    text = str(run.cmd) if is_plain else to_json([run.cmd, sorted(run.env.items())])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Outcome(NamedTuple):
 
     def to_line(self) -> str:
         """One line of JSON, without the line's end."""
-        return json.dumps(self._asdict(), ensure_ascii=True, separators=(",", ":"))
+        return to_json(self._asdict())
 
     @classmethod
     def from_line(cls, line: str) -> Outcome:

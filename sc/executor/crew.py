@@ -13,11 +13,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, NoReturn
 
 from sc.executor import Plan, Sink, tree
+from sc.executor.messages import Channel
 from sc.executor.saver import Saver
 from sc.executor.slot import Keeper
 
@@ -29,26 +29,26 @@ class Member(NamedTuple):
     """A process and this side's end of the pipe to it."""
 
     process: BaseProcess
-    connection: Connection
+    channel: Channel
 
 
 def fork_keeper(plan: Plan, rank: int, folder: str, open_sink: Callable[[], Sink]) -> Member:
-    def body(connection: Connection) -> NoReturn:
+    def body(channel: Channel) -> NoReturn:
         tree.adopt_orphans()
         signal.signal(signal.SIGCHLD, _nothing)
-        Keeper(connection, rank, plan, folder, open_sink()).serve()
+        Keeper(channel, rank, plan, folder, open_sink()).serve()
 
     return _fork(body, f"sc keeper {rank}")
 
 
 def fork_saver(number: int, open_sink: Callable[[], Sink]) -> Member:
-    def body(connection: Connection) -> NoReturn:
-        Saver(connection, open_sink()).serve()
+    def body(channel: Channel) -> NoReturn:
+        Saver(channel, open_sink()).serve()
 
     return _fork(body, f"sc saver {number}")
 
 
-def _fork(body: Callable[[Connection], NoReturn], title: str) -> Member:
+def _fork(body: Callable[[Channel], NoReturn], title: str) -> Member:
     ours, theirs = multiprocessing.Pipe()
 
     def start() -> None:
@@ -61,7 +61,7 @@ def _fork(body: Callable[[Connection], NoReturn], title: str) -> Member:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         _close_all_but(theirs.fileno())
         tree.rename_process(title)
-        body(theirs)
+        body(Channel(theirs))
 
     context: Any = multiprocessing.get_context("fork")
     process = context.Process(target=start, name=title)
@@ -72,19 +72,19 @@ def _fork(body: Callable[[Connection], NoReturn], title: str) -> Member:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     theirs.close()
-    return Member(process, ours)
+    return Member(process, Channel(ours))
 
 
 def dismiss(member: Member) -> None:
     """Let an idle member go: it leaves at the end of file."""
-    member.connection.close()
+    member.channel.close()
     member.process.join()
 
 
 def kill(member: Member) -> None:
     """End a member at once."""
     member.process.kill()
-    member.connection.close()
+    member.channel.close()
     member.process.join()
 
 

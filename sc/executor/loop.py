@@ -17,7 +17,7 @@ from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
 from sc.executor.crew import SIGNALS, Member, dismiss, fork_keeper, kill, sweep_orphans
 from sc.executor.folder import TemporaryFolder
 from sc.executor.gpus import GpuPool
-from sc.executor.messages import Blocked, Ended, Start, Stop, receive, send
+from sc.executor.messages import Blocked, Ended, Start, Stop
 from sc.executor.scheduler import Live, Scheduler
 from sc.executor.stores import Stores, Verdict
 from sc.model import Outcome, command_hash
@@ -161,7 +161,7 @@ class Loop:
             keeper = fork_keeper(self._plan, live.rank, self._folder.path, self._open_sink)
             self._keepers[live.rank] = keeper
             on_message = partial(self._hear_keeper, live.rank)
-            self._selector.register(keeper.connection, selectors.EVENT_READ, on_message)
+            self._selector.register(keeper.channel, selectors.EVENT_READ, on_message)
         run, attempt = live.waiting.task.run, live.waiting.attempt
         start = Start(live.number, run, attempt, attempt > run.retries, live.devices)
         self._send(live.rank, start)
@@ -169,7 +169,7 @@ class Loop:
 
     def _send(self, rank: int, message: object) -> None:
         try:
-            send(self._keepers[rank].connection, message)
+            self._keepers[rank].channel.send(message)
         except OSError:
             return  # it is dead, and its end of file is about to be read
 
@@ -177,10 +177,14 @@ class Loop:
 
     def _hear_keeper(self, rank: int) -> None:
         try:
-            message = receive(self._keepers[rank].connection)
+            messages = self._keepers[rank].channel.receive_ready()
         except (EOFError, OSError):
             self._keeper_died(rank)
             return
+        for message in messages:
+            self._hear(rank, message)
+
+    def _hear(self, rank: int, message: object) -> None:
         live = self._scheduler.ended(rank)
         self._stores.unwatch(live)
         if isinstance(message, Blocked):
@@ -189,7 +193,8 @@ class Loop:
             return
         self._blocked = ""
         self._scheduler.went_well()
-        self._run_ended(live, message)
+        if isinstance(message, Ended):
+            self._run_ended(live, message)
 
     def _run_ended(self, live: Live, ended: Ended) -> None:
         task, attempt = live.waiting.task, live.waiting.attempt
@@ -227,7 +232,7 @@ class Loop:
     def _keeper_died(self, rank: int) -> None:
         """Somebody killed a keeper: end what it leaves, and do its run again."""
         keeper = self._keepers.pop(rank)
-        self._selector.unregister(keeper.connection)
+        self._selector.unregister(keeper.channel)
         kill(keeper)
         sweep_orphans(self._strangers)
         if rank not in self._scheduler.live:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
+import marshal
+import os
+from collections import deque
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Optional
 
 from sc.model import Run
+
+CHUNK_BYTES = 1 << 18
 
 
 class Start(NamedTuple):
@@ -87,11 +91,75 @@ class Saved(NamedTuple):
     """What could not be stored because it is no plain file, or lies outside of the folder."""
 
 
-def send(connection: Connection, message: Any) -> None:
-    """Raises OSError when the other end is gone. (`Connection.send` takes twice as long to pickle.)"""
-    connection.send_bytes(pickle.dumps(message, 4))
+_KINDS: tuple[Any, ...] = (Start, Stop, Ended, Blocked, Save, Saved)
+_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+_NESTED = {Start: (Start._fields.index("run"), Run), Ended: (Ended._fields.index("left"), Left)}
+_NESTED[Save] = (Save._fields.index("left"), Left)
 
 
-def receive(connection: Connection) -> Any:
-    """Raises EOFError or OSError when the other end is gone."""
-    return pickle.loads(connection.recv_bytes())
+def pack(message: Any) -> bytes:
+    """A message as bytes: four of length, then what `marshal` makes of it, in a third of pickle's time."""
+    kind = type(message)
+    fields = list(message)
+    nested = _NESTED.get(kind)
+    if nested is not None and fields[nested[0]] is not None:
+        fields[nested[0]] = tuple(fields[nested[0]])
+    data = marshal.dumps((_NUMBERS[kind], fields))
+    return len(data).to_bytes(4, "big") + data
+
+
+def unpack(data: bytes) -> Any:
+    """The message in what `pack` made, its length left out."""
+    number, fields = marshal.loads(data)
+    kind = _KINDS[number]
+    nested = _NESTED.get(kind)
+    if nested is not None and fields[nested[0]] is not None:
+        fields[nested[0]] = nested[1](*fields[nested[0]])
+    return kind(*fields)
+
+
+class Channel:
+    """One end of a pipe in two directions. Several messages cost one system call where they come together."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._buffer = b""
+        self._messages: deque[Any] = deque()
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def send(self, message: Any) -> None:
+        """Raises OSError when the other end is gone."""
+        data = pack(message)
+        while data:
+            data = data[os.write(self._connection.fileno(), data) :]
+
+    def receive(self) -> Any:
+        """The next message, waiting for it. Raises EOFError or OSError when the other end is gone."""
+        while not self._messages:
+            self._messages.extend(self.receive_ready())
+        return self._messages.popleft()
+
+    def has_message(self) -> bool:
+        """True when `receive` has one without looking at the pipe."""
+        return bool(self._messages)
+
+    def receive_ready(self) -> list[Any]:
+        """The whole messages in what is there to be read now, once something is. Raises as `receive` does."""
+        data = os.read(self._connection.fileno(), CHUNK_BYTES)
+        if not data:
+            raise EOFError
+        data = self._buffer + data
+        messages, start = [], 0
+        while len(data) - start >= 4:
+            end = start + 4 + int.from_bytes(data[start : start + 4], "big")
+            if end > len(data):
+                break
+            messages.append(unpack(data[start + 4 : end]))
+            start = end
+        self._buffer = data[start:]
+        return messages

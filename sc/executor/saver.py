@@ -10,11 +10,10 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from typing import NoReturn
 
 from sc.executor import Sink
-from sc.executor.messages import ALL, ATTEMPT, GROWING, Left, Save, Saved, receive, send
+from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
 from sc.executor.room import empty_folder, remove_tree
 
 RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
@@ -24,8 +23,8 @@ RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
 class Saver:
     """Owns one storage and the threads that use it."""
 
-    def __init__(self, connection: Connection, sink: Sink) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel, sink: Sink) -> None:
+        self._channel = channel
         self._sink = sink
         self._answering = threading.Lock()
         self._runs = ThreadPoolExecutor(RUNS_AT_A_TIME)
@@ -35,7 +34,7 @@ class Saver:
         """Store what the loop sends, until the loop is gone."""
         try:
             while True:
-                self._runs.submit(self._answer, receive(self._connection))
+                self._runs.submit(self._answer, self._channel.receive())
         except (EOFError, OSError):
             os._exit(0)
 
@@ -46,7 +45,7 @@ class Saver:
             saved = Saved(save.number, error=str(error) or type(error).__name__)
         try:
             with self._answering:
-                send(self._connection, saved)
+                self._channel.send(saved)
         except OSError:
             os._exit(0)
 

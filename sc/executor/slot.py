@@ -21,12 +21,11 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
 from typing import NoReturn, Optional
 
 from sc.executor import Plan, Sink, tree
 from sc.executor.memory import MemoryKills
-from sc.executor.messages import Blocked, Ended, Start, Stop, receive, send
+from sc.executor.messages import Blocked, Channel, Ended, Start, Stop
 from sc.executor.room import Room, RoomError, make_room
 from sc.executor.watch import FORCE_AGAIN_SECONDS, Watch
 from sc.model import Command
@@ -50,10 +49,8 @@ class CannotStartError(Exception):
 class Keeper:
     """Holds what stays the same from run to run."""
 
-    def __init__(
-        self, connection: Connection, rank: int, plan: Plan, folder: str, sink: Sink
-    ) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel, rank: int, plan: Plan, folder: str, sink: Sink) -> None:
+        self._channel = channel
         self._rank = rank
         self._plan = plan
         self._folder = folder
@@ -61,22 +58,23 @@ class Keeper:
         self._environment = {**os.environb, **as_bytes(plan.environment)}
         self._home = plan.working_directory or os.getcwd()
         self._memory_kills = MemoryKills()
+        self._was_full = False
         self._wake, wake_end = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(wake_end, False)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
-        self._poll.register(connection.fileno(), select.POLLIN)
+        self._poll.register(channel.fileno(), select.POLLIN)
 
     def serve(self) -> NoReturn:
         """Execute what the loop sends, until the loop is gone."""
         os.chdir(self._home)
         while True:
             try:
-                message = receive(self._connection)
+                message = self._channel.receive()
                 if isinstance(message, Start):
-                    send(self._connection, self._execute(message))
+                    self._channel.send(self._execute(message))
             except (EOFError, OSError):
                 self._leave()
 
@@ -87,10 +85,10 @@ class Keeper:
             if error.is_passing:
                 return Blocked(str(error))
             return Ended(None, "upload", time.time(), time.time(), True, None, str(error))
-        if room.is_on_full_disk():
+        if self._was_full and room.is_on_full_disk():
             room.remove()
             return Blocked(f"{room.output}: no space is left")
-        kills = self._memory_kills.count()
+        kills = self._memory_kills.count_before(time.monotonic())
         began = time.time()
         try:
             pid = self._start(start, room)
@@ -102,11 +100,13 @@ class Keeper:
             return Blocked(f"a run could not be started: {error.strerror}")
         watch = self._watch(pid, start.run.timeout)
         ended = time.time()
-        if room.is_on_full_disk():
+        self._was_full = room.is_on_full_disk()
+        if self._was_full:
             room.remove()
             return Blocked(f"{room.output}: no space is left, so that output may be cut off")
-        is_short = kills is not None and kills != self._memory_kills.count()
-        code, cause = judge(watch.status, watch.ended_by, is_short)
+        code, cause = judge(watch.status, watch.ended_by)
+        if code == SIGNAL_BASE + signal.SIGKILL and kills != self._memory_kills.count():
+            cause = "oom"
         return room.close(start, code, cause, began, ended)
 
     def _start(self, start: Start, room: Room) -> int:
@@ -133,38 +133,44 @@ class Keeper:
         """Wait until the run and all that it started are gone."""
         watch = Watch(pid, time.monotonic(), timeout, self._plan.grace_seconds)
         asked: list[int] = []
-        while True:
-            try:
-                for child, status in tree.reap():
-                    watch.reaped(child, status)
-            except ChildProcessError:
-                return watch
+        while not self._reap(watch):
             signal_number, pause = watch.step(time.monotonic())
             if signal_number == signal.SIGTERM:
                 asked = tree.signal_below(os.getpid(), signal.SIGTERM, asked=asked)
             elif signal_number is not None:
                 tree.signal_below(os.getpid(), signal_number)
             self._wait(watch, pause)
+        return watch
+
+    def _reap(self, watch: Optional[Watch] = None) -> bool:
+        """Take the exit of every child that has ended; True when no child is left at all."""
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return False
+                if watch is not None:
+                    watch.reaped(pid, status)
+        except ChildProcessError:
+            return True
 
     def _wait(self, watch: Watch, pause: Optional[float]) -> None:
-        ready = self._poll.poll(None if pause is None else max(0, int(pause * 1000) + 1))
-        for descriptor, _ in ready:
-            if descriptor == self._wake:
+        """Until a child ends, the loop says something, or the pause is over."""
+        if not self._channel.has_message():
+            ready = self._poll.poll(None if pause is None else int(pause * 1000) + 1)
+            if (self._wake, select.POLLIN) in ready:
                 os.read(self._wake, 4096)
-                continue
-            message = receive(self._connection)
-            if isinstance(message, Stop):
-                watch.stop(time.monotonic(), message.at_once)
+                return
+            if not ready:
+                return
+        message = self._channel.receive()
+        if isinstance(message, Stop):
+            watch.stop(time.monotonic(), message.at_once)
 
     def _leave(self) -> NoReturn:
         """The loop is gone: leave nothing behind."""
         pause = FORCE_AGAIN_SECONDS
-        while True:
-            try:
-                for _ in tree.reap():
-                    pass
-            except ChildProcessError:
-                break
+        while not self._reap():
             tree.signal_below(os.getpid(), signal.SIGKILL)
             select.select([self._wake], [], [], pause)
             pause = min(0.5, 2 * pause)
@@ -218,9 +224,7 @@ def _found(program: bytes, environment: Mapping[bytes, bytes]) -> bytes:
     raise refused or FileNotFoundError(errno.ENOENT, "command not found", os.fsdecode(program))
 
 
-def judge(
-    status: int, ended_by: Optional[str], memory_was_short: bool
-) -> tuple[Optional[int], str]:
+def judge(status: int, ended_by: Optional[str]) -> tuple[Optional[int], str]:
     """The code and the cause of a run's end, from its leader's wait status.
 
     126 and 127 are what a shell says of a command that it cannot start.
@@ -230,15 +234,9 @@ def judge(
     if ended_by is not None:
         return None, ended_by
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        is_memory = number == signal.SIGKILL and memory_was_short
-        return SIGNAL_BASE + number, "oom" if is_memory else "signal"
+        return SIGNAL_BASE + os.WTERMSIG(status), "signal"
     code = os.WEXITSTATUS(status)
-    if code in (CANNOT_EXECUTE, NOT_FOUND):
-        return code, "not-started"
-    if code == SIGNAL_BASE + signal.SIGKILL and memory_was_short:
-        return code, "oom"
-    return code, "exit"
+    return code, "not-started" if code in (CANNOT_EXECUTE, NOT_FOUND) else "exit"
 
 
 def as_bytes(environment: Mapping[str, str]) -> Mapping[bytes, bytes]:

@@ -17,7 +17,7 @@ from sc.executor import Plan, Sink, Task
 from sc.executor.crew import Member, dismiss, fork_saver, kill
 from sc.executor.folder import TemporaryFolder
 from sc.executor.growth import LOOK_SECONDS, Growth
-from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, receive, send
+from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, Saved
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
 from sc.executor.saving import Effort, SaveQueue
 from sc.executor.scheduler import Live
@@ -171,7 +171,7 @@ class Stores:
             saver = self._fork()
         self._under_way[saver].add(save.number)
         try:
-            send(self._savers[saver].connection, save)
+            self._savers[saver].channel.send(save)
         except OSError:
             return  # it is dead, and its end of file is about to be read
 
@@ -180,17 +180,21 @@ class Stores:
         number = self._numbers
         self._savers[number] = fork_saver(number, self._open_sink)
         self._under_way[number] = set()
-        connection = self._savers[number].connection
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(number))
+        channel = self._savers[number].channel
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(number))
         return number
 
     def _hear(self, saver: int) -> None:
         try:
-            saved = receive(self._savers[saver].connection)
+            answers = self._savers[saver].channel.receive_ready()
         except (EOFError, OSError):
             self._saver_died(saver)
             return
-        self._under_way[saver].discard(saved.number)
+        for saved in answers:
+            self._under_way[saver].discard(saved.number)
+            self._answered(saved)
+
+    def _answered(self, saved: Saved) -> None:
         if self._queue.answered(saved, time.monotonic()) is None:
             return
         verdict = self._ended.pop(saved.number, None)
@@ -200,7 +204,7 @@ class Stores:
 
     def _saver_died(self, number: int) -> None:
         saver = self._savers.pop(number)
-        self._selector.unregister(saver.connection)
+        self._selector.unregister(saver.channel)
         kill(saver)
         self._queue.saver_died(self._under_way.pop(number))
 
@@ -228,7 +232,7 @@ class Stores:
         if not len(self._queue):
             return
         for number in list(self._savers):
-            self._selector.unregister(self._savers[number].connection)
+            self._selector.unregister(self._savers[number].channel)
             kill(self._savers.pop(number))
             del self._under_way[number]
         trouble = self._queue.trouble()

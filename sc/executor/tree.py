@@ -80,16 +80,6 @@ def _spawn(
     )
 
 
-def reap() -> Iterator[tuple[int, int]]:
-    """Take the exit of every child that has ended: (process id, wait status). Raises ChildProcessError
-    when no child is left at all."""
-    while True:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
-            return
-        yield pid, status
-
-
 def signal_below(
     root: int, number: int, spared: Sequence[int] = (), asked: Sequence[int] = ()
 ) -> list[int]:

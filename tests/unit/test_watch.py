@@ -56,28 +56,26 @@ def test_a_stop_at_once_forces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "ended_by", "is_short", "verdict"),
+    ("status", "ended_by", "verdict"),
     [
-        (0, None, False, (0, "exit")),
-        (3 << 8, None, True, (3, "exit")),
-        (255 << 8, None, False, (255, "exit")),
-        (126 << 8, None, False, (126, "not-started")),
-        (127 << 8, None, False, (127, "not-started")),
-        (signal.SIGSEGV | 0x80, None, False, (139, "signal")),
-        (signal.SIGKILL, None, False, (137, "signal")),
-        (signal.SIGKILL, None, True, (137, "oom")),
-        (137 << 8, None, True, (137, "oom")),
-        (137 << 8, None, False, (137, "exit")),
-        (signal.SIGTERM, None, True, (143, "signal")),
-        (0, "timeout", False, (124, "timeout")),
-        (signal.SIGKILL, "timeout", True, (124, "timeout")),
-        (0, "interrupted", False, (None, "interrupted")),
+        (0, None, (0, "exit")),
+        (3 << 8, None, (3, "exit")),
+        (255 << 8, None, (255, "exit")),
+        (126 << 8, None, (126, "not-started")),
+        (127 << 8, None, (127, "not-started")),
+        (signal.SIGSEGV | 0x80, None, (139, "signal")),
+        (signal.SIGKILL, None, (137, "signal")),
+        (137 << 8, None, (137, "exit")),
+        (signal.SIGTERM, None, (143, "signal")),
+        (0, "timeout", (124, "timeout")),
+        (signal.SIGKILL, "timeout", (124, "timeout")),
+        (0, "interrupted", (None, "interrupted")),
     ],
 )
 def test_codes_and_causes(
-    status: int, ended_by: Optional[str], is_short: bool, verdict: tuple[Optional[int], str]
+    status: int, ended_by: Optional[str], verdict: tuple[Optional[int], str]
 ) -> None:
-    assert judge(status, ended_by, is_short) == verdict
+    assert judge(status, ended_by) == verdict
 
 
 def test_a_growing_output_is_stored_ever_more_rarely() -> None:
