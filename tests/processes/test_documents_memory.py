@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-RUNS = 100_000
+RUNS = 96_000
 READER = """
 import json, resource, sys
 from sc.documents import read_batch
