@@ -15,10 +15,11 @@ PAUSE_SECONDS = 10.0
 class Records:
     """One worker's records. It says what is to be stored; the caller stores it."""
 
-    def __init__(self, job_url: str, worker_id: str) -> None:
+    def __init__(self, job_url: str, worker_id: str, sequence: int = 0) -> None:
+        self.sequence = sequence
+        """Of the file that grows now."""
         self._job_url = job_url
         self._worker_id = worker_id
-        self._sequence = 0
         self._lines: list[str] = []
         self._told = 0
         self._due_at = 0.0
@@ -36,10 +37,10 @@ class Records:
         if len(self._lines) == self._told or not (is_full or at_once or now >= self._due_at):
             return None
         lines = self._lines[:LINES]
-        place = paths.records(self._job_url, self._worker_id, self._sequence)
+        place = paths.records(self._job_url, self._worker_id, self.sequence)
         self._told = len(lines)
         self._due_at = now + PAUSE_SECONDS
         if len(lines) == LINES:
-            self._sequence += 1
+            self.sequence += 1
             self._lines, self._told = self._lines[LINES:], 0
         return place, ("\n".join(lines) + "\n").encode("ascii")

@@ -1,0 +1,127 @@
+"""`sc work`: take parts of a job until none is left. What machines run, and what a person may run on one more."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Optional
+
+from sc.commands.voice import say
+from sc.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sc.commands import Subparsers
+    from sc.fleets.ec2_instance import InstanceSide
+    from sc.worker import Surroundings, Worked
+    from sc.worker.identity import Leave
+
+EXAMPLES = """
+Examples:
+  sc work s3://bucket/backfill/.sc/backfill   help with a job from this machine
+  sc work out/.sc/backfill                    the same for a job in a folder
+
+Takes parts of a job that `sc split --start` or `sc apply --start` has begun, and runs them here until
+nothing is left to take. Any number of machines may do so at the same time. Exit code: 0 all runs of
+this machine completed, 1 some failed, 3 the storage or the cloud said no, 130 interrupted.
+"""
+FLEETS = ("", "local", "ec2")
+
+
+def add_parser(subparsers: Subparsers) -> Any:
+    """The words of `sc work`."""
+    parser = subparsers.add_parser("work", description=EXAMPLES)
+    parser.add_argument(
+        "job_url", metavar="JOB_URL", help="the job's place: <remote_output_path>/.sc/<job name>"
+    )
+    parser.add_argument(
+        "--fleet", default="", metavar="FLEET", help="who has started this machine: local, ec2"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Work, and leave the machine as its fleet wants it."""
+    if args.fleet not in FLEETS:
+        raise InputError(f"--fleet {args.fleet!r}: sc knows the fleets local and ec2")
+    if args.fleet == "ec2":
+        return _work_on_ec2(args.job_url)
+    from sc.worker import work
+    from sc.worker.identity import NoSite
+
+    worked = work(args.job_url, _surroundings(args.fleet, "local", NoSite))
+    return _tell(worked)
+
+
+def _work_on_ec2(job_url: str) -> int:
+    from sc.fleets.ec2_instance import InstanceSide
+    from sc.worker import work
+
+    here = InstanceSide.on_this_machine(job_url)
+    worked = work(
+        job_url,
+        _surroundings("ec2", here.kind, lambda: OnEc2(here), here.id),
+    )
+    if worked.is_job_over or worked.exit_code in (ExitCode.OK, ExitCode.RUNS_FAILED):
+        notice = None if worked.is_job_over else here.notice()
+        if notice is None:
+            here.leave(worked.is_job_over, _say)
+        else:
+            here.give_back(_say)
+    return _tell(worked)
+
+
+class OnEc2:
+    """The clerk's view of its instance."""
+
+    def __init__(self, here: InstanceSide) -> None:
+        self._here = here
+
+    def notice(self) -> Optional[Leave]:
+        """See `InstanceSide.notice`."""
+        from sc.worker.identity import Leave
+
+        notice = self._here.notice()
+        if notice is None:
+            return None
+        reason = f"AWS takes this machine away ({notice.kind})."
+        return Leave(reason, is_certain=notice.kind != "rebalance")
+
+    def proved(self) -> None:
+        """See `InstanceSide.proved`."""
+        self._here.proved()
+
+
+def _surroundings(fleet: str, kind: str, open_site: Any, machine: str = "") -> Surroundings:
+    from sc.storage import open_storage
+    from sc.worker import Surroundings, this_worker
+
+    return Surroundings(
+        identity=this_worker(fleet, kind, machine, machine),
+        environment=os.environ,
+        home=os.getcwd(),
+        open_storage=open_storage,
+        look_up=_look_up,
+        open_site=open_site,
+        lingers=fleet == "local",
+        say=_say,
+    )
+
+
+def _look_up(names: list[str]) -> Mapping[str, str]:
+    from sc.fleets.ec2_parameters import read_parameters
+
+    return read_parameters(names)
+
+
+def _say(line: str) -> None:
+    say(f"sc: {line}")
+    sys.stderr.flush()
+
+
+def _tell(worked: Worked) -> int:
+    counts = f"{worked.completed} runs completed, {worked.failed} failed, {worked.lost} lost"
+    _say(f"{counts}. {worked.error}".strip())
+    return worked.exit_code

@@ -1,0 +1,213 @@
+"""The fleet of this machine: workers are processes, each in a session of its own, that outlive whoever started them.
+
+Nothing is written down about them: they are found in /proc by what they are, leaders of a session whose command line
+is `… work JOB_URL --fleet local`. So no stale file can make `stop` end a stranger, and a process id that was used
+again is no danger. What they say goes to a file without a name, which the worker itself stores under `logs/`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Callable, NamedTuple, Optional
+
+from sc import paths
+from sc.errors import CloudError, InputError, MissingError, StorageError
+from sc.fleets import Launch, Machine, Tell
+from sc.storage import Storage
+
+POLL_SECONDS = 0.1
+STOP_SECONDS = 120.0
+"""A worker ends its runs within their grace time, and then stores what they printed."""
+_LAST_LINES = 15
+_LAST_BYTES = 20_000
+
+
+class Process(NamedTuple):
+    """A worker of this machine."""
+
+    pid: int
+    job_url: str
+    started: float
+    """Unix seconds."""
+
+
+class LocalFleet:
+    """See `sc.fleets.Fleet` for what each method promises."""
+
+    name = "local"
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._environment = environment
+        self._now = now
+        self._sleep = sleep
+        self._started: list[int] = []
+
+    def check(self, launch: Launch) -> None:
+        self._refuse_running(launch.job_url)
+
+    def launch(self, launch: Launch, tell: Tell) -> None:
+        self._refuse_running(launch.job_url)
+        try:
+            for _ in range(launch.machines):
+                self._started.append(self._start(launch))
+        except BaseException:
+            for pid in self._started:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            raise
+        word = "worker" if launch.machines == 1 else "workers"
+        tell(f"{launch.machines} {word} started on this machine")
+
+    def follow(self, launch: Launch, storage: Storage, tell: Tell) -> None:
+        begun = self._now()
+        while True:
+            self._reap()
+            is_alive = bool(find(launch.job_url))
+            for entry in storage.list(paths.join(launch.job_url, "workers")):
+                if entry.age_seconds <= self._now() - begun + 5.0:
+                    return
+            if not is_alive:
+                raise CloudError(_why_dead(launch.job_url, storage))
+            self._sleep(POLL_SECONDS)
+
+    def list(self, job: Optional[str] = None) -> Sequence[Machine]:
+        self._reap()
+        host = socket.gethostname()
+        return [
+            Machine(
+                job=_name(process.job_url),
+                job_url=process.job_url,
+                fleet="local",
+                id=f"{host}:{process.pid}",
+                kind="local",
+                state="running",
+                started=process.started,
+            )
+            for process in find(job)
+        ]
+
+    def stop(self, job: str, tell: Tell) -> Sequence[str]:
+        there = find(job)
+        for process in there:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
+        if there:
+            tell(f"{len(there)} worker(s) on this machine are ending")
+        end = self._now() + STOP_SECONDS
+        while there and self._now() < end:
+            self._reap()
+            there = find(job)
+            self._sleep(POLL_SECONDS if there else 0)
+        return [
+            f"The worker with process id {process.pid} does not end; end it with `kill -9 {process.pid}`."
+            for process in there
+        ]
+
+    def _refuse_running(self, job_url: str) -> None:
+        self._reap()
+        there = find(job_url)
+        if there:
+            raise InputError(
+                f"The job '{_name(job_url)}' has {len(there)} workers on this machine already. "
+                f"Look with `sc ps`; end them with `sc stop {job_url}`."
+            )
+
+    def _start(self, launch: Launch) -> int:
+        how = [launch.program] if launch.program else ["-m", "sc"]
+        command = [sys.executable, *how, "work", launch.job_url, "--fleet", "local"]
+        with tempfile.TemporaryFile(prefix="sc-log-") as log:
+            return os.posix_spawn(
+                sys.executable,
+                command,
+                {**self._environment, **launch.environment},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
+            )
+
+    def _reap(self) -> None:
+        """Take note of the end of those that are our own children."""
+        for pid in list(self._started):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            self._started.remove(pid)
+
+
+def find(job: Optional[str] = None, proc: str = "/proc") -> list[Process]:
+    """The workers of one job (by its place or its name), or of all jobs, that this user has here."""
+    return [
+        process
+        for process in _workers(proc)
+        if job is None or job.rstrip("/") in (process.job_url.rstrip("/"), _name(process.job_url))
+    ]
+
+
+def _workers(proc: str) -> Iterator[Process]:
+    booted = _boot_time(proc)
+    for name in os.listdir(proc) if os.path.isdir(proc) else ():
+        if not name.isdigit():
+            continue
+        try:
+            if os.stat(f"{proc}/{name}").st_uid != os.getuid():
+                continue
+            with open(f"{proc}/{name}/cmdline", "rb") as file:
+                words = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+            with open(f"{proc}/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        # Keepers and savers have the same words, or a title; but each has a session that the worker does not lead,
+        # or one of its own below the worker.
+        is_worker = len(words) >= 5 and words[-4] == "work" and words[-2:] == ["--fleet", "local"]
+        if is_worker and fields[0] != b"Z" and int(fields[3]) == int(name):
+            started = booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+            yield Process(int(name), words[-3], started)
+
+
+def _boot_time(proc: str) -> float:
+    try:
+        with open(f"{proc}/stat", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("btime "):
+                    return float(line.split()[1])
+    except OSError:
+        pass
+    return 0.0
+
+
+def _name(job_url: str) -> str:
+    return job_url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _why_dead(job_url: str, storage: Storage) -> str:
+    """What the workers said last, if none of them has ever reported."""
+    said = "They left no log."
+    logs = sorted(storage.list(paths.join(job_url, "logs")), key=lambda entry: entry.age_seconds)
+    for entry in logs[:1]:
+        with suppress(MissingError, StorageError):
+            text = storage.get(entry.place, -min(entry.size, _LAST_BYTES)).decode(
+                "utf-8", "replace"
+            )
+            lines = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]
+            said = "\n".join(lines)
+    return (
+        f"The workers on this machine have ended before their first run. Their last lines:\n{said}"
+    )

@@ -1,0 +1,84 @@
+"""`workers/<id>.json`: what a worker tells of itself now and then. Written here, and read here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+STATES = ("working", "leaving", "left", "interrupted", "failed")
+"""`left`, `interrupted` and `failed` are last words."""
+_LONGEST_ERROR = 2000
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """One worker at one moment."""
+
+    worker: str
+    machine: str
+    fleet: str
+    kind: str
+    """The instance type, or `local`."""
+    nprocs: int
+    state: str
+    started: float
+    """Unix seconds of that machine's clock."""
+    parts: int = 0
+    """Taken so far."""
+    completed: int = 0
+    failed: int = 0
+    lost: int = 0
+    waiting: int = 0
+    saving: int = 0
+    running: tuple[tuple[int, str, float], ...] = ()
+    """Rank, output path, seconds."""
+    error: str = ""
+    """The last thing that went wrong."""
+    version: str = ""
+    """Of sc."""
+    python: str = ""
+    pid: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """True if the worker will say no more."""
+        return self.state in ("left", "interrupted", "failed")
+
+    def to_bytes(self) -> bytes:
+        document = asdict(self)
+        document["error"] = self.error[-_LONGEST_ERROR:]
+        return json.dumps(document, ensure_ascii=True).encode()
+
+
+def heartbeat_of(data: bytes) -> Optional[Heartbeat]:
+    """The reverse of `to_bytes`; None for anything else, since a display must not die of it."""
+    try:
+        document = json.loads(data)
+        fields = {
+            name: document[name] for name in Heartbeat.__dataclass_fields__ if name in document
+        }
+        fields["running"] = tuple(_running(one) for one in fields.get("running", ()))
+        heartbeat = Heartbeat(**fields)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return heartbeat if _is_sound(vars(heartbeat)) else None
+
+
+def _running(one: Any) -> tuple[int, str, float]:
+    rank, path, seconds = one
+    if not isinstance(path, str):
+        raise ValueError("a path is a text")
+    return int(rank), path, float(seconds)
+
+
+def _is_sound(fields: Mapping[str, Any]) -> bool:
+    texts = ("worker", "machine", "fleet", "kind", "state", "error", "version", "python")
+    counts = ("nprocs", "parts", "completed", "failed", "lost", "waiting", "saving", "pid")
+    return (
+        all(isinstance(fields[name], str) for name in texts)
+        and fields["state"] in STATES
+        and all(isinstance(fields[name], int) and fields[name] >= 0 for name in counts)
+        and isinstance(fields["started"], (int, float))
+    )

@@ -1,0 +1,162 @@
+"""What happens on a machine before its first run: folders unpacked, environment read, start script run.
+
+All of it happens in a child process, so that the worker goes on hearing its clerk, and a signal can end it. What the
+start script prints goes where the worker's own words go, which is the machine's log.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, Optional
+
+from sc import archives, paths
+from sc.errors import ScError
+from sc.staging import Job
+from sc.storage import Storage
+
+SECRET = "ssm:"
+"""A value of environment_variables that begins so is the name of a parameter in AWS's Parameter Store."""
+
+
+LookUp = Callable[[list[str]], Mapping[str, str]]
+"""Gets the names of parameters, and returns the values of all of them or raises CloudError; called if there are any."""
+
+
+class Prepared(NamedTuple):
+    """What the runs will find."""
+
+    environment: Mapping[str, str]
+    working_directory: Optional[str]
+
+
+class Preparation:
+    """One machine's preparation, under way in a child process."""
+
+    def __init__(
+        self,
+        open_storage: Callable[[], Storage],
+        job_url: str,
+        job: Job,
+        home: str,
+        look_up: LookUp,
+    ) -> None:
+        """`home` is where relative folders of the recipe begin; `look_up` finds secrets."""
+        context: Any = multiprocessing.get_context("fork")
+        self._connection, theirs = context.Pipe(duplex=False)
+        self._process: BaseProcess = context.Process(
+            target=_prepare_and_tell,
+            args=(theirs, open_storage, job_url, job, home, look_up),
+            name="sc prepare",
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+
+    def result(self, seconds: float) -> Optional[Prepared]:
+        """Wait so long; None if it is not over yet. Raises ScError when it has failed."""
+        if not self._connection.poll(seconds):
+            return None
+        try:
+            answer = json.loads(self._connection.recv_bytes())
+        except EOFError:
+            self._process.join()
+            raise ScError(
+                f"The preparation of this machine has died ({self._process.exitcode})."
+            ) from None
+        self._process.join()
+        if "error" in answer:
+            raise ScError(answer["error"])
+        return Prepared(answer["environment"], answer["working_directory"])
+
+    def end(self) -> None:
+        """End it and all that it has started, if it still goes on."""
+        if self._process.is_alive() and self._process.pid is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.join()
+        self._connection.close()
+
+
+def _prepare_and_tell(
+    connection: Connection,
+    open_storage: Callable[[], Storage],
+    job_url: str,
+    job: Job,
+    home: str,
+    look_up: LookUp,
+) -> None:
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        prepared = prepare(open_storage(), job_url, job, home, look_up)
+        answer: dict[str, Any] = prepared._asdict()
+    except ScError as error:
+        answer = {"error": str(error)}
+    except OSError as error:
+        answer = {"error": f"This machine could not be prepared: {error}."}
+    connection.send_bytes(json.dumps(answer).encode())
+
+
+def prepare(storage: Storage, job_url: str, job: Job, home: str, look_up: LookUp) -> Prepared:
+    """Do it all, in this process. Raises ScError with the reason."""
+    for synced in job.synced:
+        _unpack(storage, paths.synced(job_url, synced.sha256), _folder(home, synced.destination))
+    folder = _folder(home, job.working_directory or "")
+    os.makedirs(folder, exist_ok=True)
+    environment = read_environment(job.environment_variables, look_up)
+    if job.start_script:
+        _run_start_script(job.start_script, {**os.environ, **environment}, folder)
+    return Prepared(environment, folder)
+
+
+def read_environment(variables: Mapping[str, str], look_up: LookUp) -> dict[str, str]:
+    """The variables with their secrets in place."""
+    names = sorted(
+        {value[len(SECRET) :] for value in variables.values() if value.startswith(SECRET)}
+    )
+    secrets = look_up(names) if names else {}
+    return {
+        name: secrets[value[len(SECRET) :]] if value.startswith(SECRET) else value
+        for name, value in variables.items()
+    }
+
+
+def _unpack(storage: Storage, place: str, destination: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="sc-sync-") as folder:
+        archive = os.path.join(folder, "archive.tar.gz")
+        storage.get_file(place, archive)
+        archives.unpack(archive, destination)
+
+
+def _run_start_script(text: str, environment: Mapping[str, str], folder: str) -> None:
+    """By sh, or by what its first line names. Raises ScError if it fails."""
+    with tempfile.NamedTemporaryFile("w", prefix="sc-start-", suffix=".sh") as script:
+        script.write(text if text.endswith("\n") else text + "\n")
+        script.flush()
+        with open(script.name, "rb") as file:  # a file that is open for writing cannot be executed
+            command = ["/bin/sh", script.name]
+            if file.read(2) == b"#!":
+                command = file.readline().decode("utf-8", "replace").split(None, 1)
+                command = [word.strip() for word in command] + [script.name]
+            sys.stderr.flush()
+            code = subprocess.call(
+                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=2
+            )
+    if code:
+        how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
+        raise ScError(
+            f"start_script {how}; what it printed is in this machine's log. Correct it and start the job again."
+        )
+
+
+def _folder(home: str, path: str) -> str:
+    return os.path.abspath(os.path.join(home, os.path.expanduser(path)))

@@ -1,0 +1,124 @@
+"""What a worker tells of itself: heartbeats, records, its log."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import Optional
+
+from sc import __version__, paths
+from sc.heartbeats import Heartbeat
+from sc.model import Outcome
+from sc.records import Records
+from sc.storage import Storage
+from sc.worker import messages
+from sc.worker.identity import Identity
+from sc.worker.messages import Pulse, RecordsKept
+
+_LOG_BYTES = 1 << 20
+
+
+@dataclass
+class Tally:
+    """Runs of this worker that have ended."""
+
+    completed: int = 0
+    failed: int = 0
+    lost: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        if outcome.cause == "interrupted":
+            return
+        if outcome.cause == "lost":
+            self.lost += 1
+        elif outcome.code == 0:
+            self.completed += 1
+        else:
+            self.failed += 1
+
+
+class Reporter:
+    """Writes below workers/, records/ and logs/. Methods raise StorageError; what was not stored is kept."""
+
+    def __init__(
+        self, storage: Storage, job_url: str, identity: Identity, log: Optional[int]
+    ) -> None:
+        """`log` is a descriptor of the file that holds what this process says, if there is one."""
+        self.tally = Tally()
+        self.parts = 0
+        self.nprocs = 0
+        self.pulse = Pulse((), 0, 0, "")
+        self.error = ""
+        self._storage = storage
+        self._job_url = job_url
+        self._identity = identity
+        self._log = log
+        self._logged: tuple[int, int] = (0, 0)
+        self._records = Records(job_url, identity.worker)
+        self._pending: Optional[tuple[str, bytes]] = None
+        self._told = 0
+
+    def begin(self, prepared: messages.Prepared) -> None:
+        """The machine is prepared; or a clerk has died, and its work goes on with another file of records."""
+        self.nprocs, self.parts = prepared.nprocs, prepared.origins
+        self.tally = Tally(*prepared.tally)
+        self._records = Records(self._job_url, self._identity.worker, prepared.sequence)
+        for outcome in prepared.unsaved:
+            self._records.add(outcome)
+        self._told = len(prepared.unsaved)
+
+    def add(self, outcome: Outcome, is_told: bool = True) -> None:
+        """A run has ended. `is_told`: the desk has it in its list, too."""
+        self.tally.add(outcome)
+        self._records.add(outcome)
+        self._told += is_told
+
+    def keep_records(self, now: float) -> RecordsKept:
+        """Store all records that there are."""
+        while True:
+            if self._pending is None:
+                self._pending = self._records.due(now, at_once=True)
+            if self._pending is None:
+                return RecordsKept(self._told, self._records.sequence + 1)
+            self._storage.put(*self._pending)
+            self._pending = None
+
+    def beat(self, state: str) -> None:
+        """Write the heartbeat."""
+        identity, tally, pulse = self._identity, self.tally, self.pulse
+        heartbeat = Heartbeat(
+            worker=identity.worker,
+            machine=identity.machine,
+            fleet=identity.fleet,
+            kind=identity.kind,
+            nprocs=self.nprocs,
+            state=state,
+            started=identity.started,
+            parts=self.parts,
+            completed=tally.completed,
+            failed=tally.failed,
+            lost=tally.lost,
+            waiting=pulse.waiting,
+            saving=pulse.saving,
+            running=pulse.running,
+            error=pulse.trouble or self.error,
+            version=__version__,
+            python=platform.python_version(),
+            pid=identity.pid,
+        )
+        place = paths.heartbeat(self._job_url, identity.worker)
+        self._storage.put(place, heartbeat.to_bytes())
+
+    def keep_log(self) -> None:
+        """Store the end of the log, if it has changed."""
+        if self._log is None:
+            return
+        status = os.fstat(self._log)
+        state = (status.st_size, status.st_mtime_ns)
+        if state == self._logged or not status.st_size:
+            return
+        start = max(0, status.st_size - _LOG_BYTES)
+        data = os.pread(self._log, _LOG_BYTES, start)
+        self._storage.put(paths.log(self._job_url, self._identity.worker), data)
+        self._logged = state

@@ -1,0 +1,116 @@
+"""How a worker comes by its next part, and when it gives up looking. The clerk's side."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Optional
+
+from sc import paths
+from sc.board import Board
+from sc.claims import RENEWALS_PER_LEASE, Claim
+from sc.staging import REWRITE_SECONDS, STAGER_LOST_SECONDS, Job, read_job
+from sc.storage import Storage
+from sc.worker.identity import Habits
+from sc.worker.leaving import may_leave
+
+POLLS_PER_LEASE = 10
+BUSY_POLLS_PER_LEASE = 2
+"""With runs of its own going on, a worker looks less often for what others let go."""
+
+
+class Taker:
+    """The board, seen over time."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        job_url: str,
+        job: Job,
+        worker: str,
+        habits: Habits,
+        random: Random,
+    ) -> None:
+        self.job = job
+        self.trouble = ""
+        """Why parts of this job can never be taken; empty if there is no such reason."""
+        self._storage = storage
+        self._job_url = job_url
+        self._habits = habits
+        self._random = random
+        self._board = Board(
+            storage,
+            job_url,
+            job.parts,
+            worker,
+            lease_seconds=job.lease_seconds,
+            crowd=min(job.scale, job.parts),
+            random=random,
+        )
+        self._board.limit(job.written)
+        self._first_look: Optional[float] = None
+        self._next_read = 0.0
+        self._cautious_until = 0.0
+        self._has_worked = False
+
+    @property
+    def renew_seconds(self) -> float:
+        return self.job.lease_seconds / RENEWALS_PER_LEASE
+
+    def take(self, now: float) -> Optional[Claim]:
+        """Claim a part; None if there is nothing to take now."""
+        if self._first_look is None:
+            self._first_look = now
+        self._hear_of_staging(now)
+        claim = self._board.take(may_take_over=now >= self._cautious_until)
+        self._has_worked = self._has_worked or claim is not None
+        return claim
+
+    def may_leave(self, now: float) -> bool:
+        """To be asked after `take` had nothing, by a worker that has nothing in hand."""
+        rest = self._board.rest()
+        if self.trouble:
+            rest = rest._replace(unwritten=0)
+        return may_leave(
+            rest,
+            lingers=self._habits.lingers,
+            has_worked=self._has_worked,
+            watched_seconds=now - (now if self._first_look is None else self._first_look),
+            renew_seconds=self.renew_seconds,
+        )
+
+    def is_job_over(self) -> bool:
+        """True if the last look has found every part ended."""
+        return self._board.rest().is_nothing
+
+    def next_try(self, now: float, is_busy: bool) -> float:
+        """When to look again after there was nothing; spread, so that not all come at once."""
+        per_lease = BUSY_POLLS_PER_LEASE
+        if self._habits.lingers or not is_busy:
+            per_lease = POLLS_PER_LEASE
+        return now + self.job.lease_seconds / per_lease * self._random.uniform(0.5, 1.5)
+
+    def reconsider(self, part: int) -> None:
+        """A part that we had to let go of may be taken again."""
+        self._board.reconsider(part)
+
+    def be_cautious(self, now: float) -> None:
+        """This machine has slept, and perhaps all others with it (they may be one): before anything is taken over,
+        everybody gets the time to renew."""
+        self._cautious_until = now + 2 * self.renew_seconds
+
+    def _hear_of_staging(self, now: float) -> None:
+        """Learn which parts were written meanwhile."""
+        if self.job.written >= self.job.parts or self.trouble or now < self._next_read:
+            return
+        self._next_read = now + REWRITE_SECONDS
+        self.job = read_job(self._storage, self._job_url)
+        self._board.limit(self.job.written)
+        if self.job.written >= self.job.parts:
+            return
+        entry = self._storage.stat(paths.recipe(self._job_url))
+        if entry is None or entry.age_seconds > STAGER_LOST_SECONDS:
+            missing = self.job.parts - self.job.written
+            self.trouble = (
+                f"{missing} of {self.job.parts} parts were never written: the sc that was writing them "
+                "has ended. Start the job again when these parts are done."
+            )
