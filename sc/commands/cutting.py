@@ -89,7 +89,7 @@ def _select(args: argparse.Namespace, batch: Batch, storage: Storage) -> Selecti
 
     standing = None
     if args.skip_completed or args.skip_failures:
-        from sc.status import standings
+        from sc.standing import standings
 
         standing = standings(storage, batch)
     return select(

@@ -47,7 +47,7 @@ def test_the_table_has_no_title_twice() -> None:
 
 
 def test_a_bucket_that_does_not_exist(program: Program, tmp_path: Path, seaweed: S3Server) -> None:
-    wrong = Wrong("", ["batch", "b.json"], ["a-bucket"], {"b.json": S3}, code=3)
+    wrong = Wrong("", ["batch", "b.json"], ["there is no bucket a-bucket"], {"b.json": S3}, code=3)
     check(program, tmp_path, Wrong(**{**vars(wrong), "environment": seaweed.environment()}))
 
 
@@ -57,7 +57,14 @@ def test_a_wrong_key(program: Program, tmp_path: Path, seaweed: S3Server, bucket
     check(
         program,
         tmp_path,
-        Wrong("", ["batch", "b.json"], [bucket], {"b.json": text}, code=3, environment=environment),
+        Wrong(
+            "",
+            ["batch", "b.json"],
+            ["AWS_SECRET_ACCESS_KEY"],
+            {"b.json": text},
+            code=3,
+            environment=environment,
+        ),
     )
 
 

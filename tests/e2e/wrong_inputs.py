@@ -222,7 +222,12 @@ PLACES = [
         code=3,
         environment={**AWS, "AWS_ENDPOINT_URL": "nonsense"},
     ),
-    Wrong("a batch in S3 without credentials", ["batch", "s3://b/x.json"], ["credentials"], code=3),
+    Wrong(
+        "a batch in S3 without credentials",
+        ["batch", "s3://a-bucket/x.json"],
+        ["credentials"],
+        code=3,
+    ),
 ]
 
 TABLE = [*FILES, *BATCHES, *WORDS, *RECIPES, *PLACES]

@@ -1,0 +1,85 @@
+"""Which runs count as ended: a code whose command has changed since does not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from sc.model import Batch, Outcome, Run, command_hash
+from sc.records import Records
+from sc.splitting import Standing
+from sc.standing import Commands, standings
+from sc.storage import open_storage
+
+
+def batch(folder: Path, *commands: str) -> Batch:
+    runs = [Run(command, str(folder / str(n))) for n, command in enumerate(commands)]
+    return Batch(str(folder), runs)
+
+
+def record(run: Run, code: Optional[int], ended: float) -> Outcome:
+    cause = "exit" if code is not None else "lost"
+    return Outcome(run.remote_output_path, command_hash(run), code, cause, 1, "here", 0, 1.0, ended)
+
+
+def store(folder: Path, job: str, *outcomes: Outcome) -> None:
+    records = Records(str(folder / ".sc" / job), "w")
+    for outcome in outcomes:
+        records.add(outcome)
+    while (due := records.due(time.monotonic(), at_once=True)) is not None:
+        open_storage({}).put(*due)
+
+
+def end(run: Run, code: str) -> None:
+    Path(run.remote_output_path).mkdir(parents=True)
+    (Path(run.remote_output_path) / "status_code").write_text(code)
+
+
+def test_a_run_whose_command_changed_is_not_completed(tmp_path: Path) -> None:
+    before = batch(tmp_path, "a", "b", "c")
+    first, second, _ = before.runs
+    end(first, "0")
+    end(second, "3")
+    store(tmp_path, "job", record(first, 0, 5.0), record(second, 3, 6.0))
+    after = batch(tmp_path, "a", "changed", "c")
+    standing = standings(open_storage({}), after)
+    assert [standing(run) for run in after.runs] == [
+        Standing(0, False),
+        Standing(3, True),
+        Standing(None),
+    ]
+
+
+def test_of_several_jobs_the_last_record_counts(tmp_path: Path) -> None:
+    old, new = batch(tmp_path, "old"), batch(tmp_path, "new")
+    (old_run,), (new_run,) = old.runs, new.runs
+    end(new_run, "0")
+    store(tmp_path, "a", record(new_run, 0, 20.0))
+    store(tmp_path, "b", record(old_run, 0, 10.0))
+    assert standings(open_storage({}), new)(new_run) == Standing(0, False)
+    assert standings(open_storage({}), old)(old_run) == Standing(0, True)
+
+
+def test_a_code_that_no_record_tells_of_is_believed(tmp_path: Path) -> None:
+    (run,) = batch(tmp_path, "now").runs
+    (other,) = batch(tmp_path, "before").runs
+    end(run, "0")
+    store(tmp_path, "job", record(other, 7, 10.0), record(other, None, 11.0))
+    assert standings(open_storage({}), batch(tmp_path, "now"))(run) == Standing(0, False)
+
+
+NO_RECORDS = [
+    *("", "nonsense", "[]", "7", "{}", '{"code": 0}', '{"code": "0", "ended": 1}', "[" * 50_000),
+    '{"code": 0, "ended": 1, "command_hash": "xyz", "remote_output_path": "/a"}',
+    '{"code": 999, "ended": 1, "command_hash": "0", "remote_output_path": "/a"}',
+]
+
+
+@pytest.mark.parametrize("number", range(len(NO_RECORDS)))
+def test_lines_that_are_no_records_are_passed_over(number: int) -> None:
+    commands = Commands()
+    commands.add(NO_RECORDS[number])
+    assert commands.last("/a") is None
