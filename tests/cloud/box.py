@@ -147,8 +147,7 @@ class Cloud:
 
     def processes(self) -> list[str]:
         """What runs on this host and belongs to a machine."""
-        booted = [(boot.instance_id, boot.machine) for boot in self.instances() if boot.machine]
-        return [f"{pid} of {name}" for name, one in booted for pid in one.processes()]
+        return self.hypervisor.processes()
 
     def wait(self, condition: Callable[[], object], seconds: float = 30, what: str = "") -> Any:
         """What `condition` returns once it is true. Raises AssertionError, with all consoles, after `seconds`."""

@@ -34,4 +34,4 @@ def cloud(tmp_path: Path, seaweed: S3Server) -> Iterator[Cloud]:
 
     with Cloud(tmp_path, seaweed) as box:
         yield box
-    assert box.processes() == []
+    assert box.hypervisor.errors == []

@@ -92,7 +92,7 @@ class Hypervisor:
     """By instance id, in the order of their launches. Nothing is ever removed."""
     most_alive: int = 0
     errors: list[str] = field(default_factory=list)
-    """What went wrong in the box itself."""
+    """What went wrong in the box itself, also that something outlived its machine."""
     _ends: dict[str, float] = field(default_factory=dict)
     """When the plug is pulled, by the monotonic clock."""
     _reclaims: dict[str, float] = field(default_factory=dict)
@@ -108,6 +108,15 @@ class Hypervisor:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=60)
+        self.errors.extend(f"outlived its machine: {one}" for one in self.processes())
+        for boot in self.boots.values():
+            if boot.machine is not None:
+                boot.machine.forget()
+
+    def processes(self) -> list[str]:
+        """What runs on this host and belongs to a machine."""
+        booted = [(boot.instance_id, boot.machine) for boot in self.boots.values() if boot.machine]
+        return [f"{pid} of {name}" for name, one in booted for pid in one.processes()]
 
     # What the corrected moto tells and asks (see `corrections.Machines`).
 

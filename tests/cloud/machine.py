@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -59,8 +60,8 @@ class Machine:
     sockets: list[socket.socket] = field(default_factory=list)
     pid: Optional[int] = None
     """PID 1 of the machine, as the host counts."""
-    namespace: Optional[str] = None
-    """Of its processes, to find what is left of it."""
+    namespace: Optional[int] = None
+    """That of its processes, held open: otherwise the kernel would soon give its number to somebody else's."""
     began_at: Optional[float] = None
     """When the user-data began, Unix seconds."""
     user_data_code: Optional[int] = None
@@ -98,8 +99,17 @@ class Machine:
         return b""
 
     def processes(self) -> list[int]:
-        """The pids, as the host counts, of what runs in it."""
-        return [pid for pid in _pids() if self.namespace and _namespace(pid) == self.namespace]
+        """The pids, as the host counts, of what runs in it; until `forget`."""
+        if self.namespace is None:
+            return []
+        mine = os.fstat(self.namespace).st_ino
+        return [pid for pid in _pids() if _namespace(pid) == mine]
+
+    def forget(self) -> None:
+        """Nobody will ask for its processes any more."""
+        if self.namespace is not None:
+            os.close(self.namespace)
+            self.namespace = None
 
     def _kill(self, which: signal.Signals) -> None:
         if self.pid is not None and self.process.poll() is None:
@@ -116,7 +126,12 @@ class Machine:
         if descriptors:
             self.sockets = [socket.socket(fileno=number) for number in descriptors]
             self.pid = int(message)
-            self.namespace = _namespace(self.pid)
+            with suppress(OSError):
+                self.namespace = os.open(f"/proc/{self.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            # Held open for as long as somebody may ask `processes`: the kernel gives the number of a
+            # namespace that is gone to the next one, of a machine of somebody else's.
+            held = os.open(f"/proc/{self.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, held)
         else:
             word, *rest = message.decode().split()
             if word == "began":
@@ -176,7 +191,7 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
-def _namespace(pid: int) -> Optional[str]:
+def _namespace(pid: int) -> Optional[int]:
     with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/pid")
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
     return None

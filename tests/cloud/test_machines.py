@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ def test_nothing_outlives_the_process_that_made_the_box(tmp_path: Path, checkout
         with s3_server(folder / "s3") as s3, Cloud(folder / "cloud", s3) as cloud:
             boot = start(cloud, "#!/bin/sh\\nsetsid sleep 1000 & exec sleep 1000\\n")
             cloud.wait(lambda: len(cloud.processes()) > 2)
-            print(boot.machine.namespace, flush=True)
+            print(boot.machine.pid, flush=True)
             time.sleep(600)
     """)
     pytest.importorskip("moto", minversion="5.2")
@@ -117,23 +118,22 @@ def test_nothing_outlives_the_process_that_made_the_box(tmp_path: Path, checkout
     maker = subprocess.Popen(words, cwd=checkout, stdout=subprocess.PIPE, text=True)
     with maker:
         assert maker.stdout is not None
-        namespace = maker.stdout.readline().strip()
-        assert namespace.startswith("pid:")
+        namespace = open(f"/proc/{int(maker.stdout.readline())}/ns/pid")  # noqa: SIM115
         maker.send_signal(signal.SIGKILL)
-    limit = time.monotonic() + 20
-    while members(namespace) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert members(namespace) == []
+    with namespace:
+        number = os.fstat(namespace.fileno()).st_ino
+        limit = time.monotonic() + 20
+        while members(number) and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert members(number) == []
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
 
 
-def members(namespace: str) -> list[str]:
-    """The processes in a pid namespace."""
+def members(namespace: int) -> list[str]:
+    """The processes in a pid namespace, which somebody has to hold open: numbers are used again."""
     found = []
     for name in os.listdir("/proc"):
-        try:
-            if name.isdecimal() and os.readlink(f"/proc/{name}/ns/pid") == namespace:
+        with suppress(OSError):
+            if name.isdecimal() and os.stat(f"/proc/{name}/ns/pid").st_ino == namespace:
                 found.append(name)
-        except OSError:
-            continue
     return found
