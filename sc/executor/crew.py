@@ -41,9 +41,9 @@ def fork_keeper(plan: Plan, rank: int, folder: str, open_sink: Callable[[], Sink
     return _fork(body, f"sc keeper {rank}")
 
 
-def fork_saver(number: int, open_sink: Callable[[], Sink]) -> Member:
+def fork_saver(number: int, folder: str, open_sink: Callable[[], Sink]) -> Member:
     def body(channel: Channel) -> NoReturn:
-        Saver(channel, open_sink()).serve()
+        Saver(channel, folder, open_sink()).serve()
 
     return _fork(body, f"sc saver {number}")
 

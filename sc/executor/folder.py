@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import Optional
 
 from sc.executor.messages import Save
 
-PREFIX, KEPT_PREFIX, LOCK = "sc-run-", "sc-kept-", "lock"
+PREFIX, KEPT_PREFIX, LOCK, MEMBERS = "sc-run-", "sc-kept-", "lock", "members"
+LAST_OUT_SECONDS = 5.0
 
 
 class TemporaryFolder:
@@ -57,6 +59,32 @@ class TemporaryFolder:
                     file,
                 )
         return kept
+
+
+class Membership:
+    """A process's part in the temporary folder of a loop that may die before it.
+
+    Each member holds a shared lock as long as it lives. Who leaves a dead loop's folder removes it, but only when the
+    others are gone: a saver that found a run's results removed would take it for a run without results.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._lock = os.open(f"{folder}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def leave(self) -> None:
+        """Called when the loop is dead and nothing of this member is left."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        end = time.monotonic() + LAST_OUT_SECONDS
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(0.01)
+                continue
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return
 
 
 def _remove_forsaken(parent: str) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 from sc.executor import Sink
+from sc.executor.folder import Membership
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
 from sc.executor.room import empty_folder, remove_tree
 
@@ -23,7 +24,8 @@ RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
 class Saver:
     """Owns one storage and the threads that use it."""
 
-    def __init__(self, channel: Channel, sink: Sink) -> None:
+    def __init__(self, channel: Channel, folder: str, sink: Sink) -> None:
+        self._membership = Membership(folder)  # until this process ends
         self._channel = channel
         self._sink = sink
         self._answering = threading.Lock()

@@ -17,13 +17,13 @@ from __future__ import annotations
 import errno
 import os
 import select
-import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, Optional
 
 from sc.executor import Plan, Sink, tree
+from sc.executor.folder import Membership
 from sc.executor.memory import MemoryKills
 from sc.executor.messages import Blocked, Channel, Ended, Start, Stop
 from sc.executor.room import Room, RoomError, make_room
@@ -54,6 +54,7 @@ class Keeper:
         self._rank = rank
         self._plan = plan
         self._folder = folder
+        self._membership = Membership(folder)
         self._sink = sink
         self._environment = {**os.environb, **as_bytes(plan.environment)}
         self._home = plan.working_directory or os.getcwd()
@@ -174,7 +175,7 @@ class Keeper:
             tree.signal_below(os.getpid(), signal.SIGKILL)
             select.select([self._wake], [], [], pause)
             pause = min(0.5, 2 * pause)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._membership.leave()
         os._exit(0)
 
 

@@ -178,7 +178,7 @@ class Stores:
     def _fork(self) -> int:
         self._numbers += 1
         number = self._numbers
-        self._savers[number] = fork_saver(number, self._open_sink)
+        self._savers[number] = fork_saver(number, self._folder.path, self._open_sink)
         self._under_way[number] = set()
         channel = self._savers[number].channel
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(number))
