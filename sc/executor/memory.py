@@ -21,7 +21,7 @@ class MemoryKills:
     def count_before(self, now: float) -> Optional[int]:
         """How many there have been, as known for a second at the most; None where nothing tells."""
         if now >= self._known_until:
-            self._known = self.count()
+            self.count()
             self._known_until = now + REMEMBER_SECONDS
         return self._known
 
@@ -34,9 +34,10 @@ class MemoryKills:
             except OSError:
                 found = b""
             if found:
-                return int(after.split(None, 1)[0])
+                self._known = int(after.split(None, 1)[0])
+                break
             del self._paths[0]  # this one does not tell
-        return None
+        return self._known
 
 
 def _control_group_files() -> Iterator[str]:

@@ -1,0 +1,65 @@
+"""A run that the kernel kills for want of memory, in a control group of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.conftest import Execution, wait_until
+
+LIMIT_BYTES = 200 << 20
+HUNGRY = "x = [bytearray(1 << 20) for _ in range(1000)]"
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group with little memory, of version 1 or 2. Who is moved there stays."""
+    if os.geteuid() != 0:
+        pytest.skip("making a control group needs root")
+    parent, limit = _memory_group()
+    group = parent / f"sc-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(LIMIT_BYTES))
+    except OSError as error:
+        pytest.skip(f"this machine lets nobody make a control group: {error}")
+    try:
+        yield group
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty", 10)
+        group.rmdir()
+
+
+def _memory_group() -> tuple[Path, str]:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return Path(f"/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes"
+    return Path("/sys/fs/cgroup"), "memory.max"
+
+
+def test_the_cause_says_oom(near: Execution, small_group: Path) -> None:
+    gate = near.folder / "gate"
+    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done; "
+    near.start(
+        {"cmd": f"{wait} exec {sys.executable} -c '{HUNGRY}'"},
+        {"cmd": f"{wait} {sys.executable} -c '{HUNGRY}'; exit $?"},
+        {"cmd": f"{wait} kill -9 $$"},
+        nprocs=1,
+    )
+    assert near.process is not None
+    (small_group / "cgroup.procs").write_text(str(near.process.pid))
+    pids = wait_until(lambda: len(near.processes()) > 2 and near.processes(), "the run has begun")
+    for pid in pids:
+        (small_group / "cgroup.procs").write_text(str(pid))
+    gate.touch()
+    ended = near.finish()
+    assert [(one.code, one.cause) for one in ended] == [
+        (137, "oom"),
+        (137, "oom"),
+        (137, "signal"),
+    ]
