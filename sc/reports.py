@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 GAP = "    "
 """Between the columns of a table, as in the tables of Saturn Cloud's client."""
@@ -115,33 +115,25 @@ def counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(told) or "nothing"
 
 
-def seconds_left(ended: int, total: Optional[int], elapsed: float) -> Optional[float]:
-    """How long the rest takes if it goes on as so far; None where that cannot be told yet."""
-    if total is None or ended <= 0 or elapsed <= 0:
-        return None
-    return (total - ended) * elapsed / ended
-
-
 def progress(
-    numbers: Mapping[str, int],
-    running: int,
-    total: Optional[int],
-    elapsed: float,
-    trouble: str = "",
+    numbers: Mapping[str, int], running: int, total: int, elapsed: float, before: int = 0
 ) -> str:
-    """The line of a progress display: `12 of 100 runs, 1 failed, 4 running, 3.2 a second, 28 s left`."""
+    """The line of a display: `12 of 100 runs, 1 failed, 4 running, 3.2 a second, about 28 s left`.
+
+    `before` had ended when the clock for `elapsed` began.
+    """
     ended = sum(numbers.values())
-    told = [f"{ended:,} of {runs(total)}" if total is not None else f"{runs(ended)} done"]
+    told = [f"{ended:,} of {runs(total)}"]
     failed = numbers.get("failed", 0)
     if failed:
         told.append(f"{failed:,} failed")
     told.append(f"{running:,} running")
-    if ended and elapsed > 1:
-        told.append(rate(ended / elapsed))
-    left = seconds_left(ended, total, elapsed)
-    if left and elapsed > 1:
-        told.append(f"about {duration(left)} left")
-    return ", ".join(told) + (f"; {trouble}" if trouble else "")
+    done = ended - before
+    if elapsed > 1 and done > 0:
+        told.append(rate(done / elapsed))
+        if ended < total:
+            told.append(f"about {duration((total - ended) * elapsed / done)} left")
+    return ", ".join(told)
 
 
 def rate(per_second: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sc import commands_folder
 from sc.commands.following import after_start, follow
 from sc.commands.starting import Work, check_sync, intend, start
-from sc.commands.voice import command_line, say
+from sc.commands.voice import command_line, say, tell
 from sc.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     with TemporaryDirectory(prefix="sc-") as packing:
         intended = intend(found.file.recipe, found.work, storage, packing, may_run=is_watching)
         if args.start:
-            start(intended, _contents(found), say)
+            start(intended, _contents(found), tell)
     if args.wait:
         return follow(intended, args, args.recipe)
     if args.start:

@@ -179,10 +179,9 @@ class _Shown:
         from sc import reports
 
         elapsed = self.elapsed()
-        text = reports.progress(
-            tally.counts(), len(gauge.running), tally.total, elapsed, gauge.trouble
-        )
-        return self.progress.show(f"sc: {text}", elapsed)
+        text = reports.progress(tally.counts(), len(gauge.running), tally.total, elapsed)
+        trouble = f"; {gauge.trouble}" if gauge.trouble else ""
+        return self.progress.show(f"sc: {text}{trouble}", elapsed)
 
 
 def _tell(

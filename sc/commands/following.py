@@ -25,6 +25,7 @@ DONE_EVERY_SECONDS = 60.0
 """All of `done/` is listed so often; else only when the workers say that they are through."""
 ABANDONED_AFTER_SECONDS = 90.0
 """Without a machine and without a fresh heartbeat for so long nobody works any more."""
+LEAVE_SECONDS = 15.0
 _GOOD_NOTE = len('{"completed":1234567890}')
 """A longer note under `done/` tells of something that went wrong, and is read."""
 
@@ -70,11 +71,13 @@ class Following:
         self._url = intended.launch.job_url
         self._fleet = intended.fleet
         self._job = intended.job
+        self._is_local = intended.launch.recipe.is_local
         self._progress = progress
         self._since = time.monotonic()
         self._listed = -DONE_EVERY_SECONDS
         self._lively = self._since
         self._told: set[str] = set()
+        self._before: Optional[int] = None
         self.ended = Ended()
 
     def until_the_end(self) -> ExitCode:
@@ -86,6 +89,7 @@ class Following:
                 self.ended.refresh(self._storage, self._url)
                 self._listed = time.monotonic()
             if self.ended.parts >= self._job.parts:
+                self._see_them_off()
                 return self._code()
             if self._is_abandoned(workers):
                 return ExitCode.REFUSED
@@ -138,6 +142,12 @@ class Following:
         self.ended.refresh(self._storage, self._url)
         return self.ended.parts < self._job.parts
 
+    def _see_them_off(self) -> None:
+        """Workers of this machine leave a moment later: the job can be started again only then."""
+        limit = time.monotonic() + LEAVE_SECONDS
+        while self._is_local and self._fleet.list(self._url) and time.monotonic() < limit:
+            time.sleep(FIRST_PAUSE_SECONDS)
+
     def _show(self, workers: Sequence[Heartbeat]) -> float:
         from sc import reports
 
@@ -145,7 +155,10 @@ class Following:
         counts = {"completed": sum(one.completed for one in workers), "failed": failed}
         counts["lost"] = sum(one.lost for one in workers)
         running = sum(len(one.running) for one in workers if not one.is_last)
-        text = reports.progress(counts, running, self._job.runs, self.elapsed())
+        ended = sum(counts.values())
+        if self._before is None:
+            self._before = ended
+        text = reports.progress(counts, running, self._job.runs, self.elapsed(), self._before)
         machines = sum(not one.is_last for one in workers)
         return self._progress.show(f"sc: {text}, {reports.workers(machines)}", self.elapsed())
 
@@ -159,7 +172,9 @@ def follow(intended: Intended, args: argparse.Namespace, recipe: str) -> int:
     progress = Progress(is_terminal(os.environ))
     following = Following(intended, progress)
     try:
-        intended.fleet.follow(intended.launch, intended.storage, progress.tell)
+        intended.fleet.follow(
+            intended.launch, intended.storage, lambda line: progress.tell(f"sc: {line}")
+        )
         code = following.until_the_end()
     except KeyboardInterrupt:
         progress.clear()

@@ -13,7 +13,7 @@ from sc.commands.arguments import at_least
 from sc.commands.cutting import Cut, prepare, write
 from sc.commands.following import after_start, follow, recipe_of
 from sc.commands.starting import Intended, Work, intend, start
-from sc.commands.voice import command_line, result, say
+from sc.commands.voice import command_line, result, say, tell
 from sc.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         if intended is None or args.dry_run:
             _tell_next(args, cut)
             return ExitCode.OK
-        start(intended, _contents(cut), say)
+        start(intended, _contents(cut), tell)
     recipe = recipe_of(cut.folder)
     return follow(intended, args, recipe) if args.wait else after_start(intended, recipe)
 

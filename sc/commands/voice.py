@@ -22,6 +22,11 @@ def say(text: str = "") -> None:
     mutter(printable(text) + "\n")
 
 
+def tell(text: str) -> None:
+    """What goes on, said by `sc` itself."""
+    say(f"sc: {text}")
+
+
 def mutter(raw: str) -> None:
     """Write to stderr as it is; a terminal or pipe that has gone is ignored."""
     try:

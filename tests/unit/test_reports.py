@@ -63,7 +63,12 @@ def test_durations_have_two_units_at_most(seconds: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("per_second", "shown"),
-    [(1234.5, "1,234 a second"), (3.21, "3.2 a second"), (0.5, "30 a minute"), (0.001, "3.6 an hour")],
+    [
+        (1234.5, "1,234 a second"),
+        (3.21, "3.2 a second"),
+        (0.5, "30 a minute"),
+        (0.001, "3.6 an hour"),
+    ],
 )
 def test_a_rate_has_the_unit_in_which_it_can_be_read(per_second: float, shown: str) -> None:
     assert reports.rate(per_second) == shown
@@ -75,9 +80,9 @@ def test_progress_tells_what_is_known() -> None:
         reports.progress(counts, 4, 100, 6.0)
         == "12 of 100 runs, 1 failed, 4 running, 2.0 a second, about 44 s left"
     )
-    assert reports.progress({}, 2, None, 0.5) == "0 runs done, 2 running"
-    assert reports.progress({"completed": 1}, 0, 1, 0.2, "the disk is full") == (
-        "1 of 1 run, 0 running; the disk is full"
+    assert reports.progress({}, 2, 1, 0.5) == "0 of 1 run, 2 running"
+    assert reports.progress(counts, 4, 100, 6.0, before=6) == (
+        "12 of 100 runs, 1 failed, 4 running, 1.0 a second, about 1 min 28 s left"
     )
 
 
