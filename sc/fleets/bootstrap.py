@@ -150,22 +150,30 @@ find_python() {
   return 1
 }
 
-install() { # the names that a package may have, the first that brings a usable Python wins
+add() { # one package; 3: there is no package manager
   export DEBIAN_FRONTEND=noninteractive
+  if command -v dnf; then dnf -y install "$1"
+  elif command -v apt-get; then
+    apt-get -oDPkg::Lock::Timeout=300 update
+    apt-get -oDPkg::Lock::Timeout=300 -y --no-install-recommends install "$1"
+  elif command -v microdnf; then microdnf -y install "$1"
+  elif command -v yum; then yum -y install "$1"
+  elif command -v zypper; then zypper -n install "$1"
+  elif command -v apk; then apk add --no-cache "$1"
+  else return 3
+  fi
+}
+
+add_python() { # the names that its package may have, the first that brings a usable Python wins
   for package in python3 python3.12 python3.11 python39 python3.9; do
-    for try in 1 2 3; do
-      if command -v dnf; then dnf -y install "$package" ca-certificates
-      elif command -v apt-get; then
-        apt-get -o DPkg::Lock::Timeout=300 update
-        apt-get -o DPkg::Lock::Timeout=300 -y --no-install-recommends install "$package" ca-certificates
-      elif command -v microdnf; then microdnf -y install "$package" ca-certificates
-      elif command -v yum; then yum -y install "$package" ca-certificates
-      elif command -v zypper; then zypper -n install "$package" ca-certificates
-      elif command -v apk; then apk add --no-cache "$package" ca-certificates
-      else return 1
-      fi && break
-      [ "$package" = python3 ] || break
-      sleep $((try * 5))
+    for pause in 5 10 0; do
+      add "$package" && break
+      case "$?:$package" in
+        3:*) return 1 ;;
+        *:python3) ;;
+        *) break ;;
+      esac
+      sleep "$pause"
     done
     find_python && return 0
   done
@@ -186,7 +194,10 @@ SC_COURIER
 
 if ! find_python; then
   say 'no Python 3.9 or newer is here, installing one'
-  install || fail 'no Python 3.9 or newer, and no package manager brought one'
+  add_python || fail 'no Python 3.9 or newer, and no package manager brought one'
+fi
+if [ ! -e /etc/ssl/certs/ca-certificates.crt ] && [ ! -e /etc/pki/tls/certs/ca-bundle.crt ]; then
+  add ca-certificates # that fails where storage and API are asked without TLS, and then nothing is lost
 fi
 say "fetching sc.pyz with $python"
 if ! "$python" courier.py fetch sc.pyz >fetched 2>&1; then
