@@ -160,7 +160,14 @@ def find(job: Optional[str] = None, proc: str = "/proc") -> list[Process]:
     ]
 
 
-def _workers(proc: str) -> Iterator[Process]:
+def _workers(proc: str) -> list[Process]:
+    alike = dict(_alike(proc))
+    # Its keepers and its clerk are forks, and have the same command line; but they are its children.
+    return [process for process, parent in alike.items() if parent not in {one.pid for one in alike}]
+
+
+def _alike(proc: str) -> Iterator[tuple[Process, int]]:
+    """Processes that look like a worker, with their parents."""
     booted = _boot_time(proc)
     for name in os.listdir(proc) if os.path.isdir(proc) else ():
         if not name.isdigit():
@@ -174,12 +181,10 @@ def _workers(proc: str) -> Iterator[Process]:
                 fields = file.read().rpartition(b")")[2].split()
         except OSError:
             continue  # it has ended meanwhile
-        # Keepers and savers have the same words, or a title; but each has a session that the worker does not lead,
-        # or one of its own below the worker.
         is_worker = len(words) >= 5 and words[-4] == "work" and words[-2:] == ["--fleet", "local"]
         if is_worker and fields[0] != b"Z" and int(fields[3]) == int(name):
             started = booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-            yield Process(int(name), words[-3], started)
+            yield Process(int(name), words[-3], started), int(fields[1])
 
 
 def _boot_time(proc: str) -> float:

@@ -100,8 +100,6 @@ class Desk:
         task = self._queue.popleft() if self._queue else None
         if task is None or len(self._queue) < self._pace.runs_while_asking(self._clock()):
             self._ask()
-        if task is not None:
-            self._pace.took(self._clock())
         return task
 
     def is_over(self) -> bool:
@@ -126,6 +124,7 @@ class Desk:
         if part is not None:
             part.add(outcome)
         self.tally.add(outcome)
+        self._pace.ended(self._clock())
         self._unsaved.append(outcome)
         self._send(messages.RunEnded(task.origin, outcome))
 

@@ -7,26 +7,28 @@ from collections import deque
 HASTE = 1.5
 """Ask when what waits lasts for so many times as long as a part takes to come."""
 _LONGEST_SECONDS = 10.0
+_BURST_SECONDS = 1.0
 
 
 class Pace:
-    """How fast runs are started, and how long a part takes to come. `now` is any clock that goes forward."""
+    """How fast slots become free, and how long a part takes to come. `now` is any clock that goes forward."""
 
     def __init__(self) -> None:
         self._seconds_to_come = 0.1
-        self._taken: deque[float] = deque(maxlen=256)
+        self._ended: deque[float] = deque(maxlen=256)
 
-    def took(self, now: float) -> None:
-        """A run was started."""
-        self._taken.append(now)
+    def ended(self, now: float) -> None:
+        """A run has ended."""
+        self._ended.append(now)
 
     def came(self, seconds: float) -> None:
         """A part came so long after it was asked for."""
         self._seconds_to_come += 0.3 * (min(seconds, _LONGEST_SECONDS) - self._seconds_to_come)
 
     def runs_while_asking(self, now: float) -> int:
-        """How many runs are started while a part comes; 0 for runs that take long."""
-        if len(self._taken) < 2:
+        """How many runs end while a part comes; 0 for runs that take long."""
+        if not self._ended:
             return 0
-        seconds = max(now - self._taken[0], 0.001)
-        return int(HASTE * self._seconds_to_come * len(self._taken) / seconds)
+        # Runs that all take the same time end in bursts: they say nothing of the next second.
+        seconds = max(now - self._ended[0], _BURST_SECONDS)
+        return int(HASTE * self._seconds_to_come * len(self._ended) / seconds)
