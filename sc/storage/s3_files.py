@@ -1,7 +1,8 @@
 """Files of any size to S3 and back, in parts, a few at a time, with bounded memory.
 
-Memory: three parts of 16 MiB at most are held at once, or one where parts must be larger
-because 10,000 of them have to suffice (beyond 160 GB).
+Memory: three parts of 16 MiB are held at once on the way up, or one where parts must be larger
+because 10,000 of them have to suffice (beyond 160 GB); three of 8 MiB on the way down, where
+Python's reader holds each of them twice.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sc.storage.s3_http import Response
 MIB = 1 << 20
 PART_BYTES = 16 * MIB
 MOST_PARTS = 10_000
+RANGE_BYTES = 8 * MIB
 _AT_ONCE = 3
 _COMPLETION_SECONDS = 300.0
 _CHANGED_TRIES = 5
@@ -69,7 +71,8 @@ def _sent_parts(client: Client, ask: Ask, upload_id: str, source: int, size: int
         query = {"partNumber": str(number), "uploadId": upload_id}
         return tag_of(client.ask(ask._replace(method="PUT", query=query, body=body)).headers)
 
-    return _in_order(send, range(1, -(-size // step) + 1), _at_once(step))
+    at_once = max(1, _AT_ONCE * PART_BYTES // step)
+    return _in_order(send, range(1, -(-size // step) + 1), at_once)
 
 
 def _complete(client: Client, ask: Ask, upload_id: str, tags: list[str], size: int) -> None:
@@ -134,14 +137,14 @@ def _fetch(client: Client, target: Target, file: int) -> None:
     purpose = Purpose(target.place, "read", "s3:GetObject")
     ask = Ask(purpose, "GET", target.bucket, target.key)
     empty = frozenset([416])
-    first = client.ask(ask._replace(headers=_range(0, PART_BYTES), expected=empty))
+    first = client.ask(ask._replace(headers=_range(0, RANGE_BYTES), expected=empty))
     if first.status == 416:
         return
     size = len(first.body) if first.status == 200 else _whole_size(first, target.place)
-    step, tag = part_bytes(size), first.headers.get("etag", "")
+    tag = first.headers.get("etag", "")
 
     def receive(start: int) -> None:
-        want = min(step, size - start)
+        want = min(RANGE_BYTES, size - start)
         headers = {**_range(start, want), **({"if-match": tag} if tag else {})}
         answer = client.ask(ask._replace(headers=headers, expected=frozenset([404, 412, 416])))
         if answer.status != 206 or len(answer.body) != want:
@@ -149,7 +152,7 @@ def _fetch(client: Client, target: Target, file: int) -> None:
         _write_at(file, answer.body, start)
 
     _write_at(file, first.body, 0)
-    for _ in _in_order(receive, range(len(first.body), size, step), _at_once(step)):
+    for _ in _in_order(receive, range(len(first.body), size, RANGE_BYTES), _AT_ONCE):
         pass
 
 
@@ -169,10 +172,6 @@ def _write_at(file: int, data: bytes, start: int) -> None:
     while view:
         written = os.pwrite(file, view, start)
         view, start = view[written:], start + written
-
-
-def _at_once(step: int) -> int:
-    return max(1, _AT_ONCE * PART_BYTES // step)
 
 
 def _in_order(work: Callable[[T], U], items: Iterable[T], at_once: int) -> Iterator[U]:

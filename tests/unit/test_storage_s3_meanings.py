@@ -8,7 +8,7 @@ import botocore.exceptions as boto
 import pytest
 
 from sc.errors import MissingError, StorageError
-from sc.storage.s3_files import PART_BYTES, part_bytes
+from sc.storage.s3_files import PART_BYTES, RANGE_BYTES, part_bytes
 from sc.storage.s3_http import Request, Response
 from tests.fakes.scripted_s3 import (
     RESET,
@@ -215,7 +215,7 @@ class Versions:
 
 
 def test_a_file_is_of_one_version(tmp_path: Path) -> None:
-    world, size = World(), 3 * PART_BYTES + 5
+    world, size = World(), 3 * RANGE_BYTES + 5
     s3 = storage(Script(world, Versions(size, 2)), world)
     s3.get_file(PLACE, str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == b"C" * size
@@ -223,7 +223,7 @@ def test_a_file_is_of_one_version(tmp_path: Path) -> None:
 
 def test_a_file_that_never_stays_the_same_is_told(tmp_path: Path) -> None:
     world = World()
-    s3 = storage(Script(world, Versions(2 * PART_BYTES, 99)), world)
+    s3 = storage(Script(world, Versions(2 * RANGE_BYTES, 99)), world)
     with pytest.raises(StorageError, match="being replaced all the time"):
         s3.get_file(PLACE, str(tmp_path / "copy"))
     assert list(tmp_path.iterdir()) == []
