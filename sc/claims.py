@@ -172,7 +172,7 @@ def _read(part: int, data: bytes) -> Claim:
         nonce=_text(fields.get("nonce")),
         losses=_count(fields.get("losses")),
         renewals=_count(fields.get("renewals")),
-        holders=tuple(map(_text, holders[-_REMEMBERED_HOLDERS:]))
+        holders=tuple(filter(None, map(_text, holders[-_REMEMBERED_HOLDERS:])))
         if isinstance(holders, list)
         else (),
     )
