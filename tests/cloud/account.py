@@ -21,6 +21,9 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 GPU_IMAGE = "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-al2023/latest/ami-id"
 LINUX_IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
 
+DOLLARS_PER_HOUR = "0.2268000000"
+"""Of every machine that is not spot."""
+
 
 def furnish(variants: Iterable[str]) -> dict[str, str]:
     """Put in what moto lacks. Returns the ids of new images, each with its variant."""
@@ -37,6 +40,16 @@ def furnish(variants: Iterable[str]) -> dict[str, str]:
         made = Parameter(ACCOUNT, name, linux, "String", None, None, None, now, 1, "aws:ec2:image")
         parameters[name].append(made)
     return images
+
+
+def price_list(_: Call) -> dict[str, Any]:
+    """What `pricing:GetProducts` tells of any type of machine.
+
+    https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
+    """
+    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": DOLLARS_PER_HOUR}}
+    terms = {"OnDemand": {"term": {"priceDimensions": {"dimension": dimension}}}}
+    return {"FormatVersion": "aws_v1", "PriceList": [json.dumps({"terms": terms})]}
 
 
 def user_data(instance: Any) -> bytes:
@@ -144,7 +157,8 @@ def attempts(call: Call) -> Sequence[Attempt]:
         return [Attempt(action, arn + name.lstrip("/")) for name in names]
     if call.action.startswith("Describe") or call.service not in ("ec2", "autoscaling"):
         return [Attempt(action)]
-    found = [*_groups_named(parameters), *_ec2_named(parameters)]
+    named = _groups_named if call.service == "autoscaling" else _ec2_named
+    found = named(parameters)
     return [_attempt(action, arn, tags) for arn, tags in found] or [Attempt(action)]
 
 
@@ -171,8 +185,6 @@ def _ec2_named(parameters: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]
     """The EC2 resources that a call names by their ids, or a launch template by its name."""
     backend = ec2_backends[ACCOUNT][REGION]
     by_name = backend.launch_template_name_to_ids.get(parameters.get("LaunchTemplateName", ""))
-    if "AutoScalingGroupName" in parameters:
-        return []
     found = []
     for value in [*parameters.values(), by_name]:
         kind = next((kind for start, kind in _KINDS.items() if str(value).startswith(start)), None)

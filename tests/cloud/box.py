@@ -41,6 +41,7 @@ from tests.cloud.signing import Credentials, Request
 from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server
 
 REGION = account.REGION
+MOTO_SERVICES = ("autoscaling", "ec2", "iam", "ssm", "sts")
 
 
 class Cloud:
@@ -55,7 +56,11 @@ class Cloud:
             folder / "machines", self.lock, self._prepare, self.groups.tick
         )
         self.front = Front(
-            DomainDispatcherApplication(create_backend_app), self.lock, self._caller_of, self._allow
+            DomainDispatcherApplication(create_backend_app),
+            self.lock,
+            self._caller_of,
+            self._allow,
+            {**dict.fromkeys(MOTO_SERVICES), "pricing": account.price_list},
         )
         self.enforce_policies = True
         """Whether a machine may do only what its role's policies say."""
@@ -234,7 +239,7 @@ class Cloud:
         if signed.key != mine.key:
             return _s3_refusal("InvalidAccessKeyId")
         wrong = signing.refusal(request, signed, mine)
-        if wrong is None and not self._may(boot, permissions.s3_attempts(request)):
+        if wrong is None and self._denied(boot, permissions.s3_attempts(request)):
             wrong = "AccessDenied"
         if wrong:
             return _s3_refusal(wrong)
@@ -257,15 +262,16 @@ class Cloud:
     def _allow(self, call: Call) -> Optional[str]:
         if call.caller == LAPTOP:
             return None
-        if self._may(self.hypervisor.boots[call.caller], account.attempts(call)):
-            return None
-        return f"{call.caller}'s role is not authorized to perform: {call.service}:{call.action}"
+        return self._denied(self.hypervisor.boots[call.caller], account.attempts(call))
 
-    def _may(self, boot: Boot, attempts: Sequence[Attempt]) -> bool:
-        if not self.enforce_policies:
-            return True
-        documents = account.policies(boot.instance)
-        return all(permissions.permits(documents, attempt) for attempt in attempts)
+    def _denied(self, boot: Boot, attempts: Sequence[Attempt]) -> Optional[str]:
+        """What a machine's role does not allow of this, as AWS puts it."""
+        documents = account.policies(boot.instance) if self.enforce_policies else []
+        for attempt in attempts if self.enforce_policies else []:
+            if not permissions.permits(documents, attempt):
+                who, what = boot.instance_id, f"{attempt.action} on resource: {attempt.arn}"
+                return f"{who} is not authorized to perform: {what}"
+        return None
 
 
 class _Quiet(WSGIRequestHandler):  # type: ignore[misc]

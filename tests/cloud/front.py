@@ -69,6 +69,8 @@ class Front:
     """Access key -> caller; None: such a key does not exist."""
     allow: Allow
     """The sentence with which a call is refused as not allowed, or None."""
+    services: Mapping[str, Optional[Callable[[Call], Any]]] = field(default_factory=dict)
+    """Those that there are: with what answers, as JSON, for those that moto lacks."""
     calls: list[Call] = field(default_factory=list)
     _after: dict[int, Hook] = field(default_factory=dict)
     _before: dict[int, Hook] = field(default_factory=dict)
@@ -141,6 +143,12 @@ class Front:
         if sentence:
             code = "UnauthorizedOperation" if style == "ec2" else "AccessDenied"
             return _refusal(style, 403, code, sentence)
+        if call.service not in self.services:
+            return _refusal(style, 400, "UnknownService", f"the box has no {call.service}")
+        own = self.services[call.service]
+        if own is not None:
+            answer = json.dumps(own(call)).encode()
+            return "200 OK", _headers("application/x-amz-json-1.1", answer), answer
         answered: list[Any] = []
         pieces = self.behind(
             environ, lambda status, headers, *_: answered.extend([status, headers])
@@ -168,5 +176,9 @@ def _refusal(
     else:
         error = f"<Error><Type>Sender</Type>{one}</Error>"
         text = f"<ErrorResponse>{error}<RequestId>box</RequestId></ErrorResponse>"
-    headers = [("Content-Type", kind), ("Content-Length", str(len(text.encode())))]
-    return f"{status} {'Forbidden' if status == 403 else 'Refused'}", headers, text.encode()
+    reason = "Forbidden" if status == 403 else "Refused"
+    return f"{status} {reason}", _headers(kind, text.encode()), text.encode()
+
+
+def _headers(kind: str, body: bytes) -> list[tuple[str, str]]:
+    return [("Content-Type", kind), ("Content-Length", str(len(body)))]

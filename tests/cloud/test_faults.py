@@ -107,7 +107,8 @@ def test_calls_can_be_refused(cloud: Cloud) -> None:
 def test_a_machine_may_do_what_its_role_says_and_nothing_else(cloud: Cloud) -> None:
     of_test = {"StringEquals": {"autoscaling:ResourceTag/sc:job": "test"}}
     action = "autoscaling:TerminateInstanceInAutoScalingGroup"
-    rights = {"Effect": "Allow", "Action": action, "Resource": "*", "Condition": of_test}
+    arn = "arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/sc-*"
+    rights = {"Effect": "Allow", "Action": action, "Resource": arn, "Condition": of_test}
     scaling = group(cloud, SLEEP, 1, IamInstanceProfile={"Name": profile(cloud, [rights])})
     (boot,) = running(cloud, 1)
     other_tags = [{"Key": "sc:job", "Value": "other", "ResourceId": "sc-test", "ResourceType": "x"}]
