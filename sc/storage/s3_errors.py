@@ -50,6 +50,8 @@ _BY_CODE = {
     "InvalidRequest": "{place} cannot be {done}, the storage refused the request: {message}",
     "Expired": "{place} cannot be {done}, the credentials have expired: " + _CREDENTIALS + ".",
     "NoSuchKey": "There is nothing at {place}: check the path.",
+    "Nowhere": "{place} cannot be {done}, its endpoint knows no such bucket, or is no S3: "
+    "check the name of the bucket, and AWS_ENDPOINT_URL if it is set.",
 }
 _SAME = {
     "AccountProblem": "AccessDenied",
@@ -72,6 +74,8 @@ def refusal(
     known = _SAME.get(code, code)
     if known not in _BY_CODE:
         known = _BY_STATUS.get(status, known) if not code else known
+    if known == "NoSuchKey" and purpose.done != "read":
+        known = "Nowhere"
     kind = MissingError if known == "NoSuchKey" else StorageError
     sentence = _BY_CODE.get(known)
     if sentence is None:

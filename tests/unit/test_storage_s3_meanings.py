@@ -256,6 +256,7 @@ def test_removing_goes_a_thousand_at_a_time_and_one_alone() -> None:
 SENTENCES = [
     (no(404, "NoSuchBucket"), "there is no bucket bucket: make it, or correct the name"),
     (no(403, "AccessDenied"), "may not be written: these credentials lack s3:PutObject"),
+    (no(404), "its endpoint knows no such bucket, or is no S3: .*AWS_ENDPOINT_URL"),
     (no(403), "may not be written: these credentials lack s3:PutObject"),
     (no(403, "InvalidAccessKeyId"), "access key is not known there: check AWS_ACCESS_KEY_ID"),
     (no(403, "SignatureDoesNotMatch"), "check AWS_SECRET_ACCESS_KEY"),
