@@ -74,8 +74,11 @@ class Membership:
         fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def leave(self) -> None:
-        """Called when the loop is dead and nothing of this member is left."""
+        """Called when nothing of this member is left. A loop that lives removes the folder itself, when it
+        has seen all of its members off: then there is nothing to wait for here."""
         fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if is_locked(f"{self._folder}/{LOCK}"):
+            return
         end = time.monotonic() + LAST_OUT_SECONDS
         while time.monotonic() < end:
             try:
@@ -85,6 +88,21 @@ class Membership:
                 continue
             shutil.rmtree(self._folder, ignore_errors=True)
             return
+
+
+def is_locked(path: str) -> bool:
+    """True if some process holds the lock of this file."""
+    try:
+        lock = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _remove_forsaken(parent: str) -> None:
