@@ -79,6 +79,8 @@ class Following:
         self._told: set[str] = set()
         self._before: Optional[int] = None
         self.ended = Ended()
+        self.seconds = 0.0
+        """From the beginning of the watch to the job's end."""
 
     def until_the_end(self) -> ExitCode:
         """Returns when every part is done, or nobody works on the rest."""
@@ -89,15 +91,17 @@ class Following:
                 self.ended.refresh(self._storage, self._url)
                 self._listed = time.monotonic()
             if self.ended.parts >= self._job.parts:
+                self.seconds = self._elapsed()
                 self._see_them_off()
                 return self._code()
             if self._is_abandoned(workers):
+                self.seconds = self._elapsed()
                 return ExitCode.REFUSED
             wanted = self._show(workers)
             time.sleep(min(pause, wanted))
             pause = min(pause * 1.3, LONGEST_PAUSE_SECONDS)
 
-    def elapsed(self) -> float:
+    def _elapsed(self) -> float:
         return time.monotonic() - self._since
 
     def _workers(self) -> list[Heartbeat]:
@@ -158,9 +162,9 @@ class Following:
         ended = sum(counts.values())
         if self._before is None:
             self._before = ended
-        text = reports.progress(counts, running, self._job.runs, self.elapsed(), self._before)
+        text = reports.progress(counts, running, self._job.runs, self._elapsed(), self._before)
         machines = sum(not one.is_last for one in workers)
-        return self._progress.show(f"sc: {text}, {reports.workers(machines)}", self.elapsed())
+        return self._progress.show(f"sc: {text}, {reports.workers(machines)}", self._elapsed())
 
     def _code(self) -> ExitCode:
         ended = self.ended
@@ -217,7 +221,7 @@ def _tell_end(
     elif code == ExitCode.RUNS_FAILED:
         rest = runs - ended.failed - len(ended.lost)
         told = f"{rest:,} completed, {told}"
-    seconds = reports.duration(following.elapsed())
+    seconds = reports.duration(following.seconds)
     if code == ExitCode.REFUSED:
         missing = intended.job.parts - ended.parts
         say(
@@ -235,7 +239,7 @@ def _tell_end(
             **counts,
             "parts": intended.job.parts,
             "parts_done": ended.parts,
-            "seconds": round(following.elapsed(), 3),
+            "seconds": round(following.seconds, 3),
             "exit_code": code,
         }
         result(reports.json_line(document))
