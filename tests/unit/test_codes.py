@@ -1,4 +1,4 @@
-"""Codes and command hashes, read from a storage that counts the requests."""
+"""Codes, read from a storage that counts the requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 
 from sc import paths
 from sc.codes import GARBAGE, code_of, each_code, parse, ranges, read_code, read_codes
-from sc.model import Outcome, Run, command_hash
-from sc.status import read_command_hashes
+from sc.model import Run
 from sc.storage import Entry, open_storage
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
@@ -130,30 +129,3 @@ def test_ranges_cover_everything_once() -> None:
     assert [last for _, last in found[:-1]] == [first for first, _ in found[1:]]
     assert 10 <= len(found) <= 30
     assert ranges(["a"], 1) == [("", "")]
-
-
-def outcome(run: Run, ended: float, code: int = 0) -> Outcome:
-    path = run.remote_output_path
-    return Outcome(path, command_hash(run), code, "exit", 1, "m", 0, ended - 1, ended)
-
-
-def test_the_last_record_of_any_job_counts() -> None:
-    storage = MemoryStorage(Clock())
-    old, new = Run("echo old", f"{OUT}/a"), Run("echo new", f"{OUT}/a")
-    storage.put(f"{OUT}/.sc/one/records/w-0.jsonl", outcome(new, 20.0).to_line().encode() + b"\n")
-    lines = [outcome(old, 10.0).to_line(), "garbage", '{"a": 1}', outcome(old, 5.0).to_line()]
-    storage.put(f"{OUT}/.sc/two/records/w-0.jsonl", "\n".join(lines).encode())
-    hashes = read_command_hashes(storage, OUT)
-    assert len(hashes) == 1
-    assert not hashes.has_changed(new)
-    assert hashes.has_changed(old)
-    assert not hashes.has_changed(Run("anything", f"{OUT}/never-recorded"))
-
-
-def test_an_interrupted_run_says_nothing_of_its_status() -> None:
-    storage = MemoryStorage(Clock())
-    old, new = Run("echo old", f"{OUT}/a"), Run("echo new", f"{OUT}/a")
-    interrupted = outcome(new, 20.0)._replace(code=None, cause="interrupted")
-    lines = [outcome(old, 10.0).to_line(), interrupted.to_line()]
-    storage.put(f"{OUT}/.sc/one/records/w-0.jsonl", "\n".join(lines).encode())
-    assert read_command_hashes(storage, OUT).has_changed(new)
