@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import pkgutil
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -58,12 +59,14 @@ def user_data(
     courier = pkgutil.get_data("sc.fleets", "courier.py")
     if courier is None:
         raise RuntimeError("sc.fleets.courier is not in this package")
-    text = (
-        _SCRIPT.replace("@JOB@", json.dumps(asdict(facts), ensure_ascii=True))
-        .replace("@COURIER@", courier.decode().rstrip("\n"))
-        .replace("@START@", str(start_seconds))
-        .replace("@PROOF@", str(proof_seconds))
-    )
+    parts = {
+        "@JOB@": json.dumps(asdict(facts), ensure_ascii=True),
+        "@COURIER@": courier.decode().rstrip("\n"),
+        "@START@": str(start_seconds),
+        "@PROOF@": str(proof_seconds),
+    }
+    # In one pass: a name may itself contain such a word.
+    text = re.sub("@[A-Z]+@", lambda found: parts[found.group()], _SCRIPT)
     if len(text.encode()) > LIMIT_BYTES:
         raise InputError(
             f"The user-data of this job would have {len(text.encode())} bytes, and AWS takes {LIMIT_BYTES}: "

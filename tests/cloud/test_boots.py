@@ -133,7 +133,7 @@ def test_user_data_to_worker_takes_less_than_five_seconds(scene: Scene) -> None:
     scene.fleet().stop(scene.url, scene.tell)
 
 
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], str]] = {
     "no Python and no package manager": (
         {"image": "bare"},
         "no Python 3.9 or newer, and no package manager brought one",

@@ -1,0 +1,114 @@
+"""The text of user-data, and the courier in it. That they work is shown by tests/cloud/test_boots.py."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sc.errors import InputError
+from sc.fleets import courier
+from sc.fleets.bootstrap import FAILED, LIMIT_BYTES, JobFacts, user_data
+
+HOSTILE = 'a\'; echo foo "$(touch /tmp/x)" `id` \\ \n$HOME\nSC_JOB\nSC_COURIER\n@COURIER@ ü\x1b'
+
+
+def facts(text: str = "name") -> JobFacts:
+    return JobFacts(
+        job_url=f"s3://bucket/{text}/.sc/job",
+        bucket="bucket",
+        key=f"{text}/.sc/job",
+        s3_endpoint="https://s3.eu-west-1.amazonaws.com",
+        s3_region="eu-west-1",
+        autoscaling_endpoint="https://autoscaling.eu-west-1.amazonaws.com",
+        region="eu-west-1",
+        sha256="0" * 64,
+        environment={"AWS_DEFAULT_REGION": text},
+    )
+
+
+def test_it_fits_into_user_data_and_begins_as_cloud_init_wants() -> None:
+    text = user_data(facts())
+    assert text.startswith("#!/bin/sh\n")
+    assert len(text.encode()) < LIMIT_BYTES - 2000
+
+
+def test_names_too_long_are_told() -> None:
+    with pytest.raises(InputError, match="choose a shorter remote_output_path"):
+        user_data(facts("x" * 6000))
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
+def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
+    script = tmp_path / "user-data"
+    script.write_text(user_data(facts(HOSTILE)))
+    done = subprocess.run(
+        ["shellcheck", "-s", "sh", str(script)], stdout=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_what_people_wrote_is_one_line_of_json_and_nothing_else() -> None:
+    plain, hostile = user_data(facts()).splitlines(), user_data(facts(HOSTILE)).splitlines()
+    differing = [(a, b) for a, b in zip(plain, hostile) if a != b]
+    assert len(plain) == len(hostile)
+    assert len(differing) == 1
+    told = json.loads(differing[0][1])
+    assert told["job_url"] == f"s3://bucket/{HOSTILE}/.sc/job"
+    assert told["environment"] == {"AWS_DEFAULT_REGION": HOSTILE}
+    assert differing[0][1].isascii()
+
+
+def test_a_shell_reads_hostile_names_back_as_they_are(tmp_path: Path) -> None:
+    text = user_data(facts(HOSTILE))
+    start, end = text.index("cat >job.json"), text.index("\ncat >courier.py")
+    subprocess.run(["sh", "-c", text[start:end]], cwd=tmp_path, check=True)
+    assert json.loads((tmp_path / "job.json").read_text())["key"] == f"{HOSTILE}/.sc/job"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json"]
+
+
+def test_the_mark_of_a_failure_is_what_the_script_says() -> None:
+    assert FAILED == "sc-bootstrap: failed:"
+    text = user_data(facts())
+    assert "printf 'sc-bootstrap: %s\\n'" in text
+    assert 'say "failed: $why"' in text
+
+
+def test_the_watchdog_has_its_times() -> None:
+    text = user_data(facts(), start_seconds=7, proof_seconds=11)
+    assert "late 7 started" in text
+    assert "late 11 ready" in text
+
+
+KEYS = {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
+
+
+def test_requests_are_signed_as_botocore_signs_them() -> None:
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    url = courier.object_url(
+        {"s3_endpoint": "https://s3.eu-west-1.amazonaws.com", "bucket": "b", "key": "a b/ü'$"},
+        "sc.pyz",
+    )
+    assert url == "https://s3.eu-west-1.amazonaws.com/b/a%20b/%C3%BC%27%24/sc.pyz"
+    mine = courier.sign("GET", url, b"", "s3", "eu-west-1", {**KEYS, "Token": "t"}, 1_800_000_000)
+    request = AWSRequest("GET", url, headers={"X-Amz-Date": mine["x-amz-date"]})
+    signer = S3SigV4Auth(
+        Credentials(KEYS["AccessKeyId"], KEYS["SecretAccessKey"], "t"), "s3", "eu-west-1"
+    )
+    request.context["timestamp"] = mine["x-amz-date"]
+    for name in ("x-amz-content-sha256", "x-amz-security-token"):
+        request.headers[name] = mine[name]
+    text = signer.canonical_request(request)
+    signature = signer.signature(signer.string_to_sign(request, text), request)
+    assert mine["authorization"].endswith(f"Signature={signature}")
+
+
+def test_a_key_at_the_top_of_a_bucket_has_no_empty_folder() -> None:
+    job = {"s3_endpoint": "http://s3/", "bucket": "b", "key": ""}
+    assert courier.object_url(job, "sc.pyz") == "http://s3/b/sc.pyz"

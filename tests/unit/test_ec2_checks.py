@@ -1,0 +1,178 @@
+"""What can be wrong is told before anything is made."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sc.errors import CloudError, InputError
+from sc.fleets import Launch
+from sc.fleets.ec2_checks import check
+from sc.fleets.ec2_requests import Image, Place, Plan
+from sc.model import Recipe
+from tests.fakes.aws import FakeAws, refused
+
+GPU = "base-oss-nvidia-driver-gpu-amazon-linux-2023"
+URL = "s3://bucket/out/.sc/job"
+
+
+def checked(aws: FakeAws, *types: str, url: str = URL, **recipe: Any) -> Plan:
+    launch = Launch(
+        url, Recipe("job", types or ("r6a.xlarge",), scale=2, **recipe), 2, "/sc.pyz", "a" * 64
+    )
+    return check(
+        aws, launch, {"AWS_ENDPOINT_URL_S3": "http://s3.lan", "AWS_SECRET_ACCESS_KEY": "s"}
+    )
+
+
+def test_nothing_is_changed_by_asking() -> None:
+    aws = FakeAws()
+    plan = checked(aws)
+    assert aws.changes == []
+    assert plan.image == Image("ami-x86", "x86_64", "/dev/xvda", 30, 8)
+    assert plan.place == Place("vpc-1", ("subnet-a", "subnet-c"), ())
+    assert plan.profile == "sc-machine"
+
+
+def test_machines_are_told_where_things_are_and_no_secret() -> None:
+    text = checked(FakeAws()).user_data
+    (line,) = [line for line in text.splitlines() if line.startswith('{"job_url"')]
+    assert json.loads(line) == {
+        "job_url": URL,
+        "bucket": "bucket",
+        "key": "out/.sc/job",
+        "s3_endpoint": "https://s3.eu-central-1.amazonaws.com",
+        "s3_region": "eu-central-1",
+        "autoscaling_endpoint": "https://autoscaling.eu-west-1.amazonaws.com",
+        "region": "eu-west-1",
+        "sha256": "a" * 64,
+        "environment": {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL_S3": "http://s3.lan"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("types", "parameter"),
+    [
+        (("r6a.xlarge",), "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"),
+        (("m7g.large",), "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"),
+        (
+            ("g5.xlarge",),
+            f"/aws/service/deeplearning/ami/x86_64/{GPU}/latest/ami-id",
+        ),
+        (
+            ("g5.xlarge", "r6a.xlarge"),
+            "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+        ),
+    ],
+)
+def test_the_image_fits_the_types(types: tuple[str, ...], parameter: str) -> None:
+    aws = FakeAws()
+    checked(aws, *types)
+    asked = [call.parameters["Name"] for call in aws.calls if call.operation == "get_parameter"]
+    assert asked == [parameter]
+
+
+def test_an_image_may_be_named_by_id_or_by_parameter() -> None:
+    assert checked(FakeAws(), image="ami-big", disk_space=200).image.root_device == "/dev/sda1"
+    assert checked(FakeAws(), image="ami-big").image.disk_gib == 100
+    for words in ("/my/image", "resolve:ssm:/my/image"):
+        aws = FakeAws()
+        checked(aws, image=words)
+        assert [c.parameters["Name"] for c in aws.calls if c.service == "ssm"] == ["/my/image"]
+
+
+CASES: dict[str, tuple[FakeAws, dict[str, Any], str]] = {
+    "a folder": (
+        FakeAws(),
+        {"url": "/tmp/out/.sc/job"},
+        "let remote_output_path be an s3:// place",
+    ),
+    "no bucket": (FakeAws(head_bucket=refused("404")), {}, r"aws s3 mb s3://bucket"),
+    "no profile": (
+        FakeAws(get_instance_profile=refused("NoSuchEntity")),
+        {},
+        "no instance profile 'sc-machine'. Run `sc setup` once",
+    ),
+    "no other profile": (
+        FakeAws(get_instance_profile=refused("NoSuchEntity")),
+        {"instance_profile": "mine"},
+        "sc setup --profile-name mine",
+    ),
+    "a profile without a role": (
+        FakeAws(get_instance_profile={"InstanceProfile": {"Roles": []}}),
+        {},
+        "has no role",
+    ),
+    "no such type": (FakeAws(), {"types": ("r6a.xlarge", "x.y")}, "offers no instance type 'x.y'"),
+    "no spot market": (
+        FakeAws(),
+        {"types": ("u-6tb1.metal",), "use_spot_instance": True},
+        "There is no spot market for 'u-6tb1.metal'",
+    ),
+    "two architectures": (
+        FakeAws(),
+        {"types": ("r6a.xlarge", "m7g.large")},
+        "r6a.xlarge is x86_64, m7g.large is arm64",
+    ),
+    "an image of another architecture": (
+        FakeAws(),
+        {"image": "ami-arm"},
+        "ami-arm is for arm64, but r6a.xlarge need x86_64",
+    ),
+    "no such image": (FakeAws(), {"image": "ami-none"}, "no image 'ami-none' in eu-west-1"),
+    "what is no image": (FakeAws(), {"image": "ubuntu"}, "neither the id of an image"),
+    "no such parameter": (
+        FakeAws(get_parameter=refused("ParameterNotFound")),
+        {"image": "/my/own"},
+        "no SSM parameter '/my/own'",
+    ),
+    "a disk too small": (
+        FakeAws(),
+        {"image": "ami-big", "disk_space": 50},
+        "disk_space is 50 GiB, but the image ami-big alone takes 100",
+    ),
+    "no default VPC": (
+        FakeAws(describe_vpcs={"Vpcs": []}),
+        {},
+        "has no default VPC: name the subnets",
+    ),
+    "no fitting zone": (
+        FakeAws(describe_instance_type_offerings={"InstanceTypeOfferings": []}),
+        {},
+        "No subnet lies in a zone that offers r6a.xlarge",
+    ),
+    "a security group of elsewhere": (
+        FakeAws(
+            describe_security_groups={"SecurityGroups": [{"GroupId": "sg-1", "VpcId": "vpc-2"}]}
+        ),
+        {"security_groups": ("sg-1",)},
+        "sg-1 belongs to vpc-2, but the subnets to vpc-1",
+    ),
+    "a tag that is AWS's": (FakeAws(), {"tags": {"aws:x": "1"}}, "does not begin with 'aws:'"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_cannot_work_is_told_in_one_sentence(case: str) -> None:
+    aws, changes, sentence = CASES[case]
+    changes = dict(changes)
+    types = changes.pop("types", ())
+    with pytest.raises(InputError) as caught:
+        checked(aws, *types, **changes)
+    assert sentence in str(caught.value)
+    assert aws.changes == []
+
+
+def test_several_problems_are_told_at_once() -> None:
+    aws = FakeAws(get_instance_profile=refused("NoSuchEntity"))
+    with pytest.raises(InputError) as caught:
+        checked(aws, image="ami-big", disk_space=1)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("operation", ["get_caller_identity", "head_bucket", "describe_subnets"])
+def test_a_refusal_of_aws_is_passed_on(operation: str) -> None:
+    with pytest.raises(CloudError, match="AccessDenied"):
+        checked(FakeAws(**{operation: refused("AccessDenied")}))

@@ -1,0 +1,181 @@
+"""Waiting for the first worker, with what AWS and the storage tell as a history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import pytest
+
+from sc import paths
+from sc.fleets.ec2_follow import Following, is_hopeless, last_lines, reason
+from sc.fleets.ec2_names import group_name
+from tests.fakes.aws import FakeAws, instance
+from tests.fakes.memory_storage import Clock, MemoryStorage
+
+URL = "s3://bucket/.sc/job"
+NAME = group_name(URL)
+FAILED = b"one\ntwo\nsc-bootstrap: failed: no usable sc.pyz\n"
+
+
+@dataclass
+class Story:
+    """At each look the next state of the machines; after the last one the clock runs on."""
+
+    looks: list[dict[str, str]]
+    machines: int = 2
+    earlier: frozenset[str] = frozenset()
+    console: str = ""
+    activities: list[dict[str, str]] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.storage = MemoryStorage(self.clock)
+        self.aws = FakeAws(
+            describe_instances=lambda _: {"Reservations": [{"Instances": self._instances()}]},
+            describe_scaling_activities={"Activities": self.activities},
+            get_console_output=lambda _: {"Output": self.console},
+        )
+
+    def _instances(self) -> list[dict[str, Any]]:
+        states = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        return [instance(name, state, NAME) for name, state in states.items()]
+
+    def _sleep(self, seconds: float) -> None:
+        self.clock.now += seconds
+        assert self.clock.now < 10_000, "it waits for ever"
+
+    def end(self) -> Optional[str]:
+        return Following(
+            self.aws,
+            self.storage,
+            URL,
+            self.machines,
+            self.earlier,
+            self.said.append,
+            self.clock,
+            self._sleep,
+        ).until_first_report()
+
+    def log(self, identity: str, text: bytes) -> None:
+        self.storage.put(paths.log(URL, identity), text)
+
+
+def test_a_heartbeat_ends_the_wait() -> None:
+    story = Story([{"i-1": "pending"}, {"i-1": "running"}, {"i-1": "running"}])
+    story.looks.append({"i-1": "running"})
+    real = story._instances
+
+    def with_heartbeat() -> list[dict[str, Any]]:
+        if len(story.looks) == 1:
+            story.storage.put(paths.heartbeat(URL, "i-1"), b"{}")
+        return real()
+
+    story._instances = with_heartbeat  # type: ignore[method-assign]
+    assert story.end() is None
+    assert story.said == [
+        "Instance i-1 (r6a.xlarge, eu-west-1a) was started",
+        "Instance i-1 runs its bootstrap",
+        "The first worker is at work: i-1",
+    ]
+    assert story.aws.changes == []
+
+
+def test_a_heartbeat_of_an_attempt_before_is_no_report() -> None:
+    story = Story([{"i-1": "running"}], machines=1)
+    story.storage.put(paths.heartbeat(URL, "i-0"), b"{}")
+    story.clock.now += 100
+    story.log("i-1", FAILED)
+    assert story.end() is not None
+
+
+def test_boots_that_fail_alike_are_told_with_their_last_lines() -> None:
+    story = Story([{"i-1": "running", "i-2": "running", "i-3": "running"}], machines=3)
+    story.log("i-1", FAILED)
+    story.log("i-3", FAILED)
+    trouble = story.end()
+    assert trouble == (
+        "2 machines came up and failed before doing any work: no usable sc.pyz\n"
+        "--- i-1:\none\ntwo\nsc-bootstrap: failed: no usable sc.pyz"
+    )
+
+
+def test_one_of_many_that_fails_is_not_the_end() -> None:
+    story = Story([{"i-1": "terminated", "i-2": "running"}] * 5)
+    story.console = "sc-bootstrap: failed: bad luck"
+    real = story._sleep
+
+    def sleep(seconds: float) -> None:
+        real(seconds)
+        if story.clock.now > 1010:
+            story.storage.put(paths.heartbeat(URL, "i-2"), b"{}")
+
+    story._sleep = sleep  # type: ignore[method-assign]
+    assert story.end() is None
+    assert "The boot of i-1 failed" in story.said
+
+
+def test_a_machine_without_a_log_is_asked_for_its_console() -> None:
+    story = Story([{"i-1": "running"}, {"i-1": "shutting-down"}], machines=1)
+    story.console = "kernel\nsc-bootstrap: failed: no Python 3.9 or newer"
+    trouble = story.end()
+    assert trouble is not None
+    assert trouble.splitlines()[0].endswith("before doing any work: no Python 3.9 or newer")
+
+
+def test_a_machine_that_ends_without_a_word_is_told_so() -> None:
+    trouble = Story([{"i-1": "terminated"}], machines=1).end()
+    assert trouble is not None
+    assert "It ended without a log and without a word on its console." in trouble
+
+
+def test_machines_of_an_attempt_before_are_not_counted() -> None:
+    story = Story([{"i-0": "terminated", "i-1": "terminated"}], earlier=frozenset(["i-0"]))
+    story.machines = 1
+    story.end()
+    assert [line for line in story.said if "i-0" in line] == []
+
+
+def test_a_log_that_tells_of_no_failure_is_no_failure() -> None:
+    story = Story([{"i-1": "running"}], machines=1)
+    story.log("i-1", b"sc-bootstrap: starting the worker\n")
+    with pytest.raises(AssertionError, match="waits for ever"):
+        story.end()
+    assert any(line.startswith("Still waiting for the first worker") for line in story.said)
+
+
+def test_a_lack_of_capacity_is_told_once_and_waited_for() -> None:
+    told = {
+        "StatusCode": "Failed",
+        "StatusMessage": "We do not have sufficient r6a.xlarge capacity",
+    }
+    story = Story([{}], activities=[told, told])
+    with pytest.raises(AssertionError, match="waits for ever"):
+        story.end()
+    assert len([line for line in story.said if "sufficient r6a.xlarge capacity" in line]) == 1
+
+
+def test_what_aws_will_never_do_ends_the_wait() -> None:
+    told = {
+        "StatusCode": "Failed",
+        "StatusMessage": "You have requested more vCPU capacity than your current vCPU limit",
+    }
+    trouble = Story([{}], activities=[told]).end()
+    assert trouble is not None
+    assert trouble.startswith("AWS cannot start these machines: You have requested more vCPU")
+
+
+def test_hopeless_or_not() -> None:
+    assert is_hopeless("You are not authorized to perform this operation.")
+    assert not is_hopeless("There is no Spot capacity available that matches your request.")
+
+
+def test_lines_of_a_machine_cannot_steer_a_terminal() -> None:
+    assert last_lines("a\x1b[2Jb\n\n\nc\tö") == "a?[2Jb\nc\tö"
+    assert len(last_lines("\n".join(map(str, range(100)))).splitlines()) == 15
+
+
+def test_the_last_reason_counts() -> None:
+    assert reason("sc-bootstrap: failed: one\nsc-bootstrap: failed: two\n") == "two"
+    assert reason("nothing") == ""

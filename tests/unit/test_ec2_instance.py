@@ -1,0 +1,212 @@
+"""The worker's side of an instance."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from sc.errors import CloudError
+from sc.fleets.ec2_instance import InstanceSide, Metadata, Notice
+from sc.fleets.ec2_names import group_name
+from tests.fakes.aws import FakeAws, instance, refused
+
+URL = "s3://bucket/.sc/job"
+NAME = group_name(URL)
+IDENTITY = {"instanceId": "i-2", "instanceType": "r6a.xlarge", "region": "eu-west-1"}
+FACTS = {"dynamic/instance-identity/document": json.dumps(IDENTITY)}
+
+
+class Facts(dict[str, str]):
+    """A metadata service as a dictionary; where `is_away`, nobody answers."""
+
+    is_away = False
+
+    def get(self, path: str, default: Optional[str] = None) -> Optional[str]:  # type: ignore[override]
+        if self.is_away:
+            raise OSError("no route to host")
+        return super().get(path)
+
+
+def here(facts: Mapping[str, str], aws: FakeAws, tmp_path: Path) -> InstanceSide:
+    return InstanceSide(
+        URL,
+        facts if isinstance(facts, Facts) else Facts({**FACTS, **facts}),
+        aws=lambda region: aws,
+        ready_file=str(tmp_path / "ready"),
+        now=lambda: 1_800_000_000.0,
+        sleep=lambda seconds: None,
+    )
+
+
+def test_it_knows_who_it_is(tmp_path: Path) -> None:
+    side = here({}, FakeAws(), tmp_path)
+    assert (side.id, side.kind, side.region, side.group) == ("i-2", "r6a.xlarge", "eu-west-1", NAME)
+
+
+def test_elsewhere_there_is_a_sentence() -> None:
+    with pytest.raises(CloudError, match="This is no EC2 instance"):
+        InstanceSide(URL, Facts())
+
+
+@pytest.mark.parametrize(
+    ("facts", "notice"),
+    [
+        ({}, None),
+        (
+            {
+                "meta-data/spot/instance-action": '{"action": "terminate", "time": "2027-01-15T08:02:00Z"}'
+            },
+            Notice("interruption", 120.0),
+        ),
+        ({"meta-data/spot/instance-action": "nonsense"}, None),
+        ({"meta-data/events/recommendations/rebalance": "{}"}, Notice("rebalance", None)),
+        ({"meta-data/autoscaling/target-lifecycle-state": "InService"}, None),
+        ({"meta-data/autoscaling/target-lifecycle-state": "Terminated"}, Notice("ending", None)),
+    ],
+)
+def test_notices(facts: Mapping[str, str], notice: Optional[Notice], tmp_path: Path) -> None:
+    assert here(facts, FakeAws(), tmp_path).notice() == notice
+
+
+def test_a_metadata_service_that_is_away_gives_no_notice(tmp_path: Path) -> None:
+    facts = Facts(FACTS)
+    side = here(facts, FakeAws(), tmp_path)
+    facts.is_away = True
+    assert side.notice() is None
+
+
+def test_the_first_that_works_lets_aws_replace_what_is_lost(tmp_path: Path) -> None:
+    aws = FakeAws()
+    side = here({}, aws, tmp_path)
+    side.proved()
+    (call,) = aws.calls
+    assert call.operation == "resume_processes"
+    assert call.parameters == {
+        "AutoScalingGroupName": NAME,
+        "ScalingProcesses": ["ReplaceUnhealthy"],
+    }
+    assert (tmp_path / "ready").exists()
+    assert side.refused is None
+
+
+def test_a_refusal_is_kept_and_stops_nobody(tmp_path: Path) -> None:
+    side = here({}, FakeAws(resume_processes=refused("AccessDenied", "you may not")), tmp_path)
+    side.proved()
+    assert side.refused == "you may not (AccessDenied)"
+
+
+def group(*members: tuple[str, str, str]) -> dict[str, Any]:
+    names = ("InstanceId", "LifecycleState", "HealthStatus")
+    instances = [dict(zip(names, member)) for member in members]
+    made = {"AutoScalingGroupName": NAME, "Instances": instances, "DesiredCapacity": len(members)}
+    return {"AutoScalingGroups": [made]}
+
+
+def left(aws: FakeAws, tmp_path: Path, job_over: bool) -> list[tuple[str, Any]]:
+    here({}, aws, tmp_path).leave(job_over, lambda line: None)
+    return [
+        (call.operation, call.parameters) for call in aws.calls if call.operation in aws.changes
+    ]
+
+
+MYSELF = (
+    "terminate_instance_in_auto_scaling_group",
+    {"InstanceId": "i-2", "ShouldDecrementDesiredCapacity": True},
+)
+
+
+def test_while_others_work_a_machine_takes_its_place_with_it(tmp_path: Path) -> None:
+    assert left(FakeAws(), tmp_path, job_over=False) == [MYSELF]
+
+
+def test_at_the_end_only_the_one_with_the_smallest_id_stays(tmp_path: Path) -> None:
+    first = ("i-1", "InService", "Healthy")
+    second = ("i-2", "InService", "Healthy")
+    aws = FakeAws(describe_auto_scaling_groups=group(first, second))
+    assert left(aws, tmp_path, job_over=True) == [MYSELF]
+    for lost in (("i-1", "InService", "Unhealthy"), ("i-1", "Terminating", "Healthy")):
+        aws = FakeAws(
+            describe_auto_scaling_groups=group(lost, second),
+            describe_instances={"Reservations": [{"Instances": [instance("i-2", group=NAME)]}]},
+        )
+        assert [name for name, _ in left(aws, tmp_path, job_over=True)] == [
+            "suspend_processes",
+            "delete_auto_scaling_group",
+        ]
+
+
+def test_one_that_may_not_remove_the_group_ends_itself_all_the_same(tmp_path: Path) -> None:
+    aws = FakeAws(
+        describe_auto_scaling_groups=group(("i-2", "InService", "Healthy")),
+        delete_auto_scaling_group=refused("AccessDenied"),
+    )
+    assert left(aws, tmp_path, job_over=True)[-1] == MYSELF
+
+
+def test_without_a_group_it_just_ends_itself(tmp_path: Path) -> None:
+    aws = FakeAws(describe_auto_scaling_groups={"AutoScalingGroups": []})
+    assert left(aws, tmp_path, job_over=True) == [MYSELF]
+
+
+def test_what_is_given_back_is_replaced(tmp_path: Path) -> None:
+    aws = FakeAws()
+    here({}, aws, tmp_path).give_back(lambda line: None)
+    assert aws.calls[0].parameters["ShouldDecrementDesiredCapacity"] is False
+
+
+class Imds(BaseHTTPRequestHandler):
+    """Version 2, with a token that is good for one answer only."""
+
+    tokens = 0
+
+    def do_PUT(self) -> None:
+        assert self.headers["X-aws-ec2-metadata-token-ttl-seconds"] == "21600"
+        Imds.tokens += 1
+        self._answer(200, f"token-{Imds.tokens}")
+
+    def do_GET(self) -> None:
+        if self.headers["X-aws-ec2-metadata-token"] != f"token-{Imds.tokens}":
+            self._answer(401, "")
+        elif self.path == "/latest/meta-data/instance-id":
+            self._answer(200, "i-7")
+        else:
+            self._answer(404, "")
+
+    def _answer(self, code: int, text: str) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def imds() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Imds)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_metadata_service_is_asked_with_a_token_that_is_renewed(imds: str) -> None:
+    metadata = Metadata(imds)
+    assert metadata.get("meta-data/instance-id") == "i-7"
+    assert metadata.get("meta-data/spot/instance-action") is None
+    Imds.tokens += 1
+    assert metadata.get("meta-data/instance-id") == "i-7"
+
+
+def test_no_metadata_service_is_an_error_of_the_system() -> None:
+    with pytest.raises(OSError, match=r"refused|unreachable"):
+        Metadata("http://127.0.0.1:1").get("meta-data/instance-id")
