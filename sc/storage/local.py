@@ -97,15 +97,17 @@ class LocalStorage:
         path = self._file(place)
         with told(place, "read"):
             status = fresh_status(path)
-            return None if status is None else self._entry(place, path, status)
+            if status is None:
+                return None
+            return self._entry(place, os.path.dirname(path) or ".", status)
 
     def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
-        root = os.fsencode(self._path(place))
+        root = self._path(place)
         bounds = os.fsencode(start_after), os.fsencode(end_before)
+        above = child(place, "")
         with told(place, "listed"):
-            for key, status in walk(root, *bounds, self._remove_leftover):
-                path = os.fsdecode(os.path.join(root, key))
-                yield self._entry(child(place, os.fsdecode(key)), path, status)
+            for key, status in walk(os.fsencode(root), *bounds, self._remove_leftover):
+                yield self._entry(above + os.fsdecode(key), root, status)
 
     def list_folders(self, place: str) -> Iterator[str]:
         root = os.fsencode(self._path(place))
@@ -162,9 +164,9 @@ class LocalStorage:
             raise InputError(f"The place '{place}' is the root folder: name something below it.")
         return path
 
-    def _entry(self, place: str, path: str, status: os.stat_result) -> Entry:
-        age = self._clock.age(os.path.dirname(path) or ".", status)
-        return Entry(place, status.st_size, tag_of(status), age)
+    def _entry(self, place: str, folder: str, status: os.stat_result) -> Entry:
+        """`folder` is one on the same file system, to learn its time from."""
+        return Entry(place, status.st_size, tag_of(status), self._clock.age(folder, status))
 
     def _remove_leftover(self, hidden: bytes) -> None:
         """Remove a draft whose writer was killed: nobody has written to it for a day."""

@@ -28,16 +28,16 @@ def walk(
     Symbolic links to files are listed if what they point to is below `root` too; links to
     folders are not entered. What vanishes meanwhile is left out.
     """
+    base = root.rstrip(b"/") + b"/"
     pending = [iter(_names(root, b"", start_after, end_before, leftover))]
     while pending:
         key = next(pending[-1], None)
         if key is None:
             pending.pop()
         elif key[-1] == _SLASH:
-            folder = os.path.join(root, key)
-            pending.append(iter(_names(folder, key, start_after, end_before, leftover)))
+            pending.append(iter(_names(base + key, key, start_after, end_before, leftover)))
         else:
-            status = _status(root, key)
+            status = _status(base, key)
             if status is not None:
                 yield key, status
 
@@ -73,12 +73,12 @@ def _names(
     return keys
 
 
-def _status(root: bytes, key: bytes) -> os.stat_result | None:
-    path = os.path.join(root, key)
+def _status(base: bytes, key: bytes) -> os.stat_result | None:
+    path = base + key
     try:
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
-            inside = os.path.realpath(root).rstrip(b"/") + b"/"
+            inside = os.path.realpath(base).rstrip(b"/") + b"/"
             if not os.path.realpath(path).startswith(inside):
                 return None
             status = os.stat(path)

@@ -41,6 +41,8 @@ from sc.storage.atomic_files import HIDDEN, Draft
 STALE_SECONDS = 30.0
 GIVE_UP_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 0.05
+_TIME_STEPS_NS = (1, 100, 1000, 10**9, 2 * 10**9)
+"""ext4 and NFS; SMB; old ext; FAT."""
 
 Age = Callable[[str], float]
 """How old a file is, in seconds by its file system's clock. Raises FileNotFoundError."""
@@ -146,11 +148,13 @@ def _mtime_above(fd: int, old: Optional[os.stat_result]) -> str:
     """Make the draft's mtime greater than the old version's, and tell its tag.
 
     A kernel's file times move in ticks of some milliseconds, and a freed inode number is soon
-    used again: two quick changes could bring an old tag back.
+    used again: two quick changes could bring an old tag back. Not every file system keeps
+    nanoseconds, so the least step that it keeps is taken.
     """
     status = os.fstat(fd)
-    if old is not None and status.st_mtime_ns <= old.st_mtime_ns:
-        later = old.st_mtime_ns + 1
-        os.utime(fd, ns=(later, later))
+    for step in _TIME_STEPS_NS:
+        if old is None or status.st_mtime_ns > old.st_mtime_ns:
+            break
+        os.utime(fd, ns=(old.st_mtime_ns + step,) * 2)
         status = os.fstat(fd)
     return tag_of(status)
