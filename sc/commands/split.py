@@ -129,7 +129,7 @@ def _tell_selection(cut: Cut) -> None:
     if chosen.skipped_failed:
         say(f"sc: skipping {chosen.skipped_failed:,} failed {_noun(chosen.skipped_failed)}")
     if chosen.changed:
-        say(f"sc: {runs(chosen.changed)} ended with another command than now, and are included")
+        say(f"sc: {runs(chosen.changed)} ended with another command than now: included again")
     if chosen.beyond_max_jobs:
         say(f"sc: leaving out {runs(chosen.beyond_max_jobs)} because of --max-jobs")
 
