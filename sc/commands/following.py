@@ -191,8 +191,15 @@ def follow(intended: Intended, args: argparse.Namespace, recipe: str) -> int:
 
 
 def after_start(intended: Intended, recipe: str) -> int:
-    """The machines go on by themselves: tell how to look after them."""
+    """The machines go on by themselves: tell how to look after them. Those in a cloud are waited for until the
+    first one works, since nobody would see them fail."""
     launch = intended.launch
+    if not launch.recipe.is_local:
+        try:
+            intended.fleet.follow(launch, intended.storage, lambda line: say(f"sc: {line}"))
+        except KeyboardInterrupt:
+            _tell_interrupted(intended, recipe)
+            return ExitCode.INTERRUPTED
     say(f"sc: started {launch.machines:,} x {launch.recipe.instance_types[0]} for {launch.job_url}")
     _tell_ways(intended, recipe)
     return ExitCode.OK

@@ -96,17 +96,28 @@ def intend(
 
 
 def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
-    """Stage the job and start its machines, as soon as the first parts are there."""
+    """Stage the job and start its machines, as soon as the first parts are there.
+
+    If the other parts cannot be staged, the machines are ended again.
+    """
     from sc.staging import clear, stage
 
     storage, url = intended.storage, intended.launch.job_url
     clear(storage, url)
     is_launched = False
     program = None if intended.launch.recipe.is_local else intended.launch.program
-    for _ in stage(storage, url, intended.job, parts, program=program, archives=intended.archives):
-        if not is_launched:
-            intended.fleet.launch(intended.launch, tell)
-            is_launched = True
+    staged = stage(storage, url, intended.job, parts, program=program, archives=intended.archives)
+    try:
+        for _ in staged:
+            if not is_launched:
+                intended.fleet.launch(intended.launch, tell)
+                is_launched = True
+    except BaseException:
+        if is_launched:
+            tell("the job could not be written to its end: its machines are ended")
+            for sentence in intended.fleet.stop(url, tell):
+                tell(sentence)
+        raise
 
 
 def packed(sync: Sequence[str], folder: str) -> tuple[list[tuple[str, str]], tuple[Synced, ...]]:

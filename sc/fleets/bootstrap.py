@@ -218,6 +218,7 @@ while :; do
   kill -0 "$worker" 2>/dev/null || break
 done
 if [ -e too-late ]; then fail "$(cat too-late)"; fi
+if [ "$code" -eq 1 ] && [ -e ready ]; then code=0; fi # some runs failed: that is no failure of the machine's
 if [ "$code" -ne 0 ]; then fail "the worker ended with code $code"; fi
 why=
 say 'the work is done'

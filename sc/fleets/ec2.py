@@ -45,6 +45,7 @@ class Ec2Fleet:
         self._environment = environment
         self._now = now
         self._sleep = sleep
+        self._prices = Prices(self._aws, now)
         self._checked: Optional[tuple[Launch, Plan]] = None
         self._earlier: frozenset[str] = frozenset()
 
@@ -73,9 +74,8 @@ class Ec2Fleet:
         raise CloudError("\n".join([trouble, *left]))
 
     def list(self, job: Optional[str] = None) -> Sequence[Machine]:
-        prices = Prices(self._aws, self._now())
         return [
-            machine._replace(dollars=prices.so_far(instance, ended_at(instance)))
+            machine._replace(dollars=self._prices.so_far(instance, ended_at(instance)))
             for found in find_jobs(self._aws, job)
             for machine, instance in zip(found.machines(), found.instances)
         ]

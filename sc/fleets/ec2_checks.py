@@ -30,6 +30,11 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     """Ask, and decide. Raises InputError for what the user wrote, AwsRefused for what AWS does not let them do."""
     recipe = launch.recipe
     problems = tag_problems(recipe.tags)
+    if not launch.program:
+        problems.append(
+            "Machines on EC2 run the one file sc.pyz, and this is not it: "
+            "make it with ./build.sh, or download it, and start the job with that."
+        )
     place = resolve(launch.job_url, environment)
     if not isinstance(place, Bucket):
         raise InputError(

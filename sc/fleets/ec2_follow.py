@@ -19,6 +19,7 @@ from sc.fleets.bootstrap import FAILED, MARK
 from sc.fleets.ec2_aws import Aws, Call
 from sc.fleets.ec2_found import find_by_name
 from sc.fleets.ec2_names import group_name
+from sc.heartbeats import heartbeat_of
 from sc.storage import Storage
 
 POLL_SECONDS = 3.0
@@ -65,10 +66,14 @@ class Following:
             self.sleep(POLL_SECONDS)
 
     def _reported(self, start: float) -> str:
-        """The id of a worker whose heartbeat is younger than this launch, or ""."""
+        """The id of a worker whose heartbeat is younger than this launch, or "". One that could not begin reports
+        that too, and then its log tells why."""
         for entry in self.storage.list(paths.join(self.job_url, "workers")):
-            if entry.age_seconds <= self.now() - start + POLL_SECONDS:
-                return entry.place.rsplit("/", 1)[-1].removesuffix(".json")
+            if entry.age_seconds > self.now() - start + POLL_SECONDS:
+                continue
+            heartbeat = heartbeat_of(self.storage.get(entry.place))
+            if heartbeat is not None and heartbeat.state not in ("failed", "interrupted"):
+                return heartbeat.worker
         return ""
 
     def _look_at_machines(self) -> None:

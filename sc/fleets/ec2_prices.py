@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from sc.errors import CloudError
 from sc.fleets.ec2_aws import Aws, Call
@@ -17,7 +17,7 @@ from sc.fleets.ec2_aws import Aws, Call
 class Prices:
     """Asks for each price once."""
 
-    def __init__(self, aws: Aws, now: float) -> None:
+    def __init__(self, aws: Aws, now: Callable[[], float]) -> None:
         self._aws = aws
         self._now = now
         self._known: dict[tuple[str, str], Optional[float]] = {}
@@ -33,7 +33,7 @@ class Prices:
         if price is None:
             return None
         # Billed by the second, at least a minute: aws.amazon.com/ec2/pricing/on-demand
-        seconds = max(60.0, (ended or self._now) - started.timestamp())
+        seconds = max(60.0, (ended or self._now()) - started.timestamp())
         return float(price * seconds / 3600)
 
     def hourly(self, kind: str, spot_zone: str = "") -> Optional[float]:
@@ -53,7 +53,7 @@ class Prices:
             "InstanceTypes": [kind],
             "AvailabilityZone": zone,
             "ProductDescriptions": ["Linux/UNIX"],
-            "StartTime": datetime.datetime.fromtimestamp(self._now, datetime.timezone.utc),
+            "StartTime": datetime.datetime.fromtimestamp(self._now(), datetime.timezone.utc),
         }
         answer = self._aws.send(Call("ec2", "describe_spot_price_history", asked))
         newest = sorted(answer["SpotPriceHistory"], key=lambda entry: entry["Timestamp"])

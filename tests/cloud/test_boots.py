@@ -45,7 +45,9 @@ with open("/var/lib/sc/job.json") as file:
     job = json.load(file)
 identity = courier.metadata("instance-id")
 url = courier.object_url(job, "workers/" + identity + ".json")
-courier.send("PUT", url, b"{}", "s3", job["s3_region"]).close()
+beat = {"worker": identity, "machine": identity, "fleet": "ec2", "kind": "r6a.xlarge", "nprocs": 1}
+beat = json.dumps({**beat, "state": "working", "started": 0}).encode()
+courier.send("PUT", url, beat, "s3", job["s3_region"]).close()
 print("reported", flush=True)
 open("/var/lib/sc/ready", "w").close()
 time.sleep(1000)

@@ -10,11 +10,13 @@ import pytest
 from sc import paths
 from sc.fleets.ec2_follow import Following, is_hopeless, last_lines, reason
 from sc.fleets.ec2_names import group_name
+from sc.heartbeats import Heartbeat
 from tests.fakes.aws import FakeAws, instance
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
 URL = "s3://bucket/.sc/job"
 NAME = group_name(URL)
+BEAT = Heartbeat("i-1", "i-1", "ec2", "r6a.xlarge", 4, "working", 0.0).to_bytes()
 FAILED = b"one\ntwo\nsc-bootstrap: failed: no usable sc.pyz\n"
 
 
@@ -69,7 +71,7 @@ def test_a_heartbeat_ends_the_wait() -> None:
 
     def with_heartbeat() -> list[dict[str, Any]]:
         if len(story.looks) == 1:
-            story.storage.put(paths.heartbeat(URL, "i-1"), b"{}")
+            story.storage.put(paths.heartbeat(URL, "i-1"), BEAT)
         return real()
 
     story._instances = with_heartbeat  # type: ignore[method-assign]
@@ -84,8 +86,16 @@ def test_a_heartbeat_ends_the_wait() -> None:
 
 def test_a_heartbeat_of_an_attempt_before_is_no_report() -> None:
     story = Story([{"i-1": "running"}], machines=1)
-    story.storage.put(paths.heartbeat(URL, "i-0"), b"{}")
+    story.storage.put(paths.heartbeat(URL, "i-0"), BEAT)
     story.clock.now += 100
+    story.log("i-1", FAILED)
+    assert story.end() is not None
+
+
+def test_a_worker_that_could_not_begin_is_no_report() -> None:
+    story = Story([{"i-1": "running"}], machines=1)
+    gone = Heartbeat("i-1", "i-1", "ec2", "r6a.xlarge", 0, "failed", 0.0, error="start_script: 1")
+    story.storage.put(paths.heartbeat(URL, "i-1"), gone.to_bytes())
     story.log("i-1", FAILED)
     assert story.end() is not None
 
@@ -109,7 +119,7 @@ def test_one_of_many_that_fails_is_not_the_end() -> None:
     def sleep(seconds: float) -> None:
         real(seconds)
         if story.clock.now > 1010:
-            story.storage.put(paths.heartbeat(URL, "i-2"), b"{}")
+            story.storage.put(paths.heartbeat(URL, "i-2"), BEAT)
 
     story._sleep = sleep  # type: ignore[method-assign]
     assert story.end() is None

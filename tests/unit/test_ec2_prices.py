@@ -44,14 +44,14 @@ def test_hours_at_the_price_of_now(
         get_products={"PriceList": [product("0"), product("0.25")]},
         describe_spot_price_history=history((2, "0.1"), (1, "0.9")),
     )
-    prices = Prices(aws, STARTED + 7200)
+    prices = Prices(aws, lambda: STARTED + 7200)
     cost = prices.so_far(instance("i-1", **more), ended)
     assert cost == (None if dollars is None else pytest.approx(dollars))
 
 
 def test_each_price_is_asked_once_and_a_refusal_is_no_error() -> None:
     aws = FakeAws(get_products=refused("AccessDenied"))
-    prices = Prices(aws, STARTED + 7200)
+    prices = Prices(aws, lambda: STARTED + 7200)
     assert [prices.so_far(instance("i-1")), prices.so_far(instance("i-2"))] == [None, None]
     assert len(aws.calls) == 1
 
