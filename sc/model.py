@@ -135,6 +135,8 @@ class Outcome(NamedTuple):
     """Unix seconds of that machine's clock, when the process tree was gone."""
     reason: str = ""
     """For `not-started`, `upload` and `lost`: a sentence."""
+    error_line: str = ""
+    """The last line in what a failed run wrote to stderr, its beginning at least."""
 
     def to_line(self) -> str:
         """One line of JSON, without the line's end."""

@@ -14,7 +14,7 @@ from sc import paths
 from sc.commands.arguments import at_least
 from sc.commands.progress import Progress
 from sc.commands.voice import command_line, is_terminal, result, say
-from sc.errors import ExitCode, InputError, MissingError, StorageError
+from sc.errors import ExitCode, InputError, StorageError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -36,7 +36,6 @@ stderr, results/, and last of all status_code. Exit code: 0 all runs completed, 
 """
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CHECKED_RUNS = 1000
-_STDERR_BYTES = 2000
 
 
 def add_parser(subparsers: Subparsers) -> Any:
@@ -137,7 +136,7 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
         errands.close()
     if feed.records_trouble:
         say(f"sc: the records of this work could not be kept: {feed.records_trouble}")
-    _tell(args, tally, ending, shown.elapsed(), storage)
+    _tell(args, tally, ending, shown.elapsed())
     if feed.trouble:
         raise StorageError(feed.trouble)
     return tally.exit_code(ending)
@@ -184,9 +183,7 @@ class _Shown:
         return self.progress.show(f"sc: {text}{trouble}", elapsed)
 
 
-def _tell(
-    args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float, storage: Storage
-) -> None:
+def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float) -> None:
     """The end of it: counts, the first failures, and what was kept here."""
     from sc import reports
 
@@ -201,11 +198,13 @@ def _tell(
         say(f"sc: {ended} in {reports.duration(seconds)}: {reports.counts(counts)}")
     for outcome in tally.failures:
         say(f"sc:   {_failure(outcome)}")
-        for line in _last_words(storage, outcome):
-            say(f"sc:     {line}")
+        if outcome.error_line:
+            say(f"sc:     {outcome.error_line[:200]}")
     if tally.failed:
-        again = command_line("summarize-batch", args.file, "--status", "failed")
-        say(f"sc: stderr below each of these paths tells more; all of them: {again}")
+        place = ["--remote-output-path", args.remote_output_path] if args.remote_output_path else []
+        again = command_line("summarize-batch", args.file, *place, "--status", "failed")
+        also = f"; all of them: {again}" if args.file != "-" else ""
+        say(f"sc: stderr below each of these paths tells more{also}")
     if ending.kept_runs:
         say(
             f"sc: the files of {reports.runs(ending.kept_runs)} could not be stored ({ending.reason}) "
@@ -215,26 +214,6 @@ def _tell(
 
 def _failure(outcome: Outcome) -> str:
     """One failure, where it lies and why."""
-    why = outcome.reason or {
-        "exit": f"exit code {outcome.code}",
-        "signal": f"ended by signal {(outcome.code or 128) - 128}",
-        "timeout": "took longer than its timeout",
-        "oom": "the machine ran out of memory",
-        "not-started": "could not be started",
-        "upload": "could not be stored",
-        "lost": "was lost",
-    }.get(outcome.cause, outcome.cause)
-    return f"{outcome.remote_output_path}: {why}"
+    from sc.grouping import why
 
-
-def _last_words(storage: Storage, outcome: Outcome) -> list[str]:
-    """The last line of what a failed run wrote to stderr, if there is one."""
-    if outcome.code is None or outcome.reason:
-        return []
-    try:
-        place = paths.join(outcome.remote_output_path, paths.STDERR)
-        text = storage.get(place, -_STDERR_BYTES).decode("utf-8", "replace")
-    except (MissingError, StorageError):
-        return []
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return [lines[-1][:200]] if lines else []
+    return f"{outcome.remote_output_path}: {why(outcome)}"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc import paths
+from sc.commands.jobs import HELP, absolute, jobs
 from sc.commands.voice import result, say
-from sc.errors import CloudError, ExitCode, InputError
+from sc.errors import CloudError, ExitCode, InputError, ScError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -32,7 +35,7 @@ ended are not marked, so that the batch can be started again for the rest. Can b
 def add_parser(subparsers: Subparsers) -> Any:
     """The words of `sc stop`."""
     parser = subparsers.add_parser("stop", description=EXAMPLES)
-    parser.add_argument("job", metavar="JOB", help="a name, a job's URL, or a batch file")
+    parser.add_argument("job", metavar="JOB", help=f"its name on EC2, or {HELP}")
     parser.add_argument("--region", help="of the machines; by default that of your AWS settings")
     parser.add_argument(
         "--now", action="store_true", help="end machines at once; what runs printed last is lost"
@@ -66,41 +69,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _meant(word: str, storage: Storage, fleet: Ec2Fleet) -> Sequence[str]:
     """The URLs of the jobs that a person means; a name where the URL is too long for a tag."""
-    if os.path.isfile(word):
-        return _jobs_of_batch(word, storage)
-    if "/" in word:
-        url = _job_url(word)
-        if storage.stat(paths.recipe(url)) is None and fleet.one(url) is None:
-            raise InputError(f"There is no job at {url}: it has no recipe.json and no machines.")
-        return [url]
-    found = fleet.one(word)
-    if found is None:
-        raise InputError(
-            f"Nothing on EC2 in this account and region belongs to a job '{word}' ('sc ps' lists them). "
-            "A job that runs elsewhere is stopped by its URL or its batch file."
-        )
-    return [found.job_url or found.job]
+    try:
+        return jobs(word, storage, partial(on_ec2, fleet))
+    except InputError:
+        # A job whose keys are gone may still have machines.
+        url = absolute(word)
+        with suppress(ScError):
+            if "/" in word and fleet.one(url) is not None:
+                return [url]
+        raise
 
 
-def _job_url(word: str) -> str:
-    """The place in the form in which its machines know it: a folder is named from the root."""
-    url = word.rstrip("/")
-    return url if "://" in url else os.path.abspath(url)
-
-
-def _jobs_of_batch(path: str, storage: Storage) -> list[str]:
-    from sc.documents import read_batch
-
-    batch = read_batch(path, fetch=storage.get_file, tell=lambda line: say(f"sc: {line}"))
-    place = batch.remote_output_path
-    names = list(storage.list_folders(paths.join(place, paths.JOBS)))
-    jobs = [paths.job(place, name) for name in names]
-    found = [url for url in jobs if storage.stat(paths.recipe(url)) is not None]
-    if not found:
-        raise InputError(
-            f"No job was started for {path}: there is none below {place}/{paths.JOBS}."
-        )
-    return found
+def on_ec2(fleet: Ec2Fleet, name: str) -> Optional[str]:
+    """The URL of a job that has machines; its name where the URL is too long for a tag."""
+    found = fleet.one(name)
+    return None if found is None else found.job_url or found.job
 
 
 def is_local(storage: Storage, url: str) -> bool:
@@ -112,7 +95,7 @@ def is_local(storage: Storage, url: str) -> bool:
 
 
 def _fleets(storage: Storage, url: str) -> Iterator[Optional[str]]:
-    from sc.worker.heartbeat import heartbeat_of
+    from sc.heartbeats import heartbeat_of
 
     for entry in storage.list(paths.join(url, "workers")):
         heartbeat = heartbeat_of(storage.get(entry.place))

@@ -227,6 +227,7 @@ class Loop:
             started,
             ended.ended,
             ended.reason,
+            ended.error_line,
         )
 
     def _keeper_died(self, rank: int) -> None:

@@ -56,6 +56,8 @@ class Ended(NamedTuple):
     left: Optional[Left]
     """None: everything is stored and marked."""
     reason: str = ""
+    error_line: str = ""
+    """Of a failure: the last line in its `stderr`."""
 
 
 class Blocked(NamedTuple):

@@ -30,6 +30,10 @@ HOPELESS_ERRNOS = frozenset(
 """Of a path that will be as impossible in an hour; all else (a full disk, a stale handle) may pass."""
 
 
+TAIL_BYTES, LONGEST_LINE = 2000, 300
+"""What is looked at of a failed run's `stderr`, and what is told of its last line."""
+
+
 class RoomError(Exception):
     """No folder could be made for a run. The text is a sentence."""
 
@@ -77,6 +81,7 @@ class Room:
     ) -> Ended:
         """Mark the run if that can be done at once; say what is left to be stored."""
         is_final = code == 0 or start.is_last or cause in ("not-started", "interrupted")
+        error_line = _last_line(self.stderr) if code and is_final else ""
         left: Optional[Left] = None
         if not self.is_in_place:
             left = Left(self.output, self.results, self.is_own_results)
@@ -86,7 +91,7 @@ class Room:
             self._keep_attempt(start.attempt)
         elif not self._is_marked(code):
             left = Left(None, self.results, self.is_own_results)
-        return Ended(code, cause, began, ended, is_final, left, reason)
+        return Ended(code, cause, began, ended, is_final, left, reason, error_line)
 
     def touch(self) -> None:
         """See that `stdout` and `stderr` are there, for a run that was not started."""
@@ -135,6 +140,23 @@ class Room:
         empty_folder(self.results)
         if self.is_own_results:
             remove_tree(self.results)
+
+
+def _last_line(path: str) -> str:
+    """The last line in which there is anything; read now, as a file that is stored elsewhere would be a request."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        size = os.fstat(descriptor).st_size
+        data = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    lines = data.decode("utf-8", "replace").splitlines()
+    return next((line.strip()[:LONGEST_LINE] for line in reversed(lines) if line.strip()), "")
 
 
 def make_room(sink: Sink, folder: str, start: Start) -> Room:
