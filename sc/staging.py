@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Optional
 from sc import paths
 from sc.claims import LEASE_SECONDS
 from sc.errors import InputError, MissingError, StorageError
+from sc.halting import is_limit
 from sc.model import Run
 from sc.storage import Storage
 
@@ -42,6 +43,14 @@ class Synced(NamedTuple):
 
     sha256: str
     destination: str
+    base: str = ""
+    """Where archives of all jobs are kept (`--file-syncs-base-dir-url`); empty: in this job's own place."""
+
+    def place(self, job_url: str) -> str:
+        """Where the archive is."""
+        if self.base:
+            return paths.join(self.base, f"{self.sha256}.tar.gz")
+        return paths.synced(job_url, self.sha256)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class Job:
     start_script: Optional[str] = None
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     synced: tuple[Synced, ...] = ()
+    max_failures: str = ""
+    """`N` or `N%`: with so many failures nothing more is started. Empty: whatever happens."""
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), ensure_ascii=True, indent=1).encode()
@@ -92,7 +103,7 @@ def read_job(storage: Storage, job_url: str) -> Job:
 
 def _job_of(document: Any) -> Job:
     fields = dict(document)
-    synced = tuple(Synced(str(sha256), str(place)) for sha256, place in fields.pop("synced", ()))
+    synced = tuple(Synced(*map(str, one)) for one in fields.pop("synced", ()))
     job = Job(**fields, synced=synced)
     numbers = [job.parts, job.runs, job.written, job.scale, job.lease_seconds]
     if not all(isinstance(n, (int, float)) and not isinstance(n, bool) and n >= 0 for n in numbers):
@@ -100,9 +111,12 @@ def _job_of(document: Any) -> Job:
     if not 0 < job.parts <= 10**9 or job.lease_seconds < 1:
         raise ValueError("the number of parts, or the lease, is out of range")
     texts = [job.name, job.remote_output_path, job.working_directory or "", job.start_script or ""]
+    texts += [job.max_failures]
     texts += [*job.environment_variables, *job.environment_variables.values()]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a text is wrong")
+    if job.max_failures and not is_limit(job.max_failures):
+        raise ValueError("max_failures is wrong")
     if job.nprocs is not None and (not isinstance(job.nprocs, int) or job.nprocs < 1):
         raise ValueError("nprocs is wrong")
     return job
@@ -151,7 +165,7 @@ def clear(storage: Storage, job_url: str) -> None:
     each code came from; so do logs.
     """
     storage.delete([paths.recipe(job_url)])
-    for folder in ("claims", "done", "parts", "workers"):
+    for folder in ("claims", "done", "parts", "workers", "glances"):
         place = paths.join(job_url, folder)
         storage.delete(entry.place for entry in storage.list(place))
     storage.delete([paths.stop(job_url)])
@@ -164,20 +178,20 @@ def stage(
     parts: Iterable[bytes],
     *,
     program: Optional[str] = None,
-    archives: Sequence[tuple[str, str]] = (),
+    archives: Sequence[str] = (),
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[int]:
     """Write all that the machines need; yields the number of parts that are there, now and then.
 
     To be iterated to its end; from the first yield on machines may be started. `parts` are the contents of
     parts/0.json and so on, `job.parts` many; `program` is the path of sc.pyz on this machine (None: the machines
-    have it), `archives` are the SHA-256 and the path of each archive of `job.synced`. What an earlier job of
+    have it), `archives` are the paths of the archives of `job.synced`, in the same order. What an earlier job of
     this name left must be gone (`clear`). Raises InputError if there are not as many parts as were promised.
     """
     if program is not None:
         storage.put_file(paths.program(job_url), program)
-    for sha256, path in archives:
-        place = paths.synced(job_url, sha256)
+    for synced, path in zip(job.synced, archives):
+        place = synced.place(job_url)
         if storage.stat(place) is None:
             storage.put_file(place, path)
     written, due = 0, None

@@ -93,10 +93,11 @@ def _find(args: argparse.Namespace) -> Found:
             f"{args.recipe} was not written by 'sc split', so there are no parts beside it; make them "
             f"with: {command_line('split', args.recipe, 'BATCH', 'COMMANDS_DIR')}"
         )
-    return Found(file, _work(split, extra), split.parts)
+    base = args.file_syncs_base_dir_url or split.file_syncs_base_dir_url or ""
+    return Found(file, _work(split, extra, base), split.parts)
 
 
-def _work(split: commands_folder.Split, extra: list[str]) -> Work:
+def _work(split: commands_folder.Split, extra: list[str], base: str) -> Work:
     from sc.documents import read_batch
 
     place, nprocs, runs = "", None, 0
@@ -106,7 +107,7 @@ def _work(split: commands_folder.Split, extra: list[str]) -> Work:
             raise InputError(f"{path}: its remote_output_path is not that of the other parts")
         place, nprocs = batch.remote_output_path, batch.nprocs
         runs += len(batch.runs)
-    return Work(place, nprocs, len(split.parts), runs, [*split.sync, *extra])
+    return Work(place, nprocs, len(split.parts), runs, [*split.sync, *extra], base)
 
 
 def _contents(found: Found) -> Iterator[bytes]:

@@ -105,7 +105,12 @@ def _intended(
         return None
     batch = cut.batch
     work = Work(
-        batch.remote_output_path, batch.nprocs, len(cut.sizes), cut.selection.included, cut.sync
+        batch.remote_output_path,
+        batch.nprocs,
+        len(cut.sizes),
+        cut.selection.included,
+        cut.sync,
+        args.file_syncs_base_dir_url or "",
     )
     return intend(cut.file.recipe, work, storage, packing)
 

@@ -43,6 +43,8 @@ class Work:
     runs: int
     sync: Sequence[str]
     """`SRC:DEST` with absolute sources."""
+    sync_base: str = ""
+    """A place for the packed folders of all jobs; empty: the job's own."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Intended:
     fleet: Fleet
     launch: Launch
     job: Job
-    archives: Sequence[tuple[str, str]]
-    """SHA-256 and path of each packed folder."""
+    archives: Sequence[str]
+    """Paths of the packed folders."""
 
 
 def intend(
@@ -77,7 +79,9 @@ def intend(
     if not may_run:
         fleet.check(launch)
         refuse_running(fleet, url)
-    archives, synced = packed(work.sync, folder)
+    if work.sync_base:
+        storage.check(work.sync_base)
+    archives, synced = packed(recipe, work, folder)
     job = Job(
         name=recipe.name,
         remote_output_path=work.remote_output_path,
@@ -120,17 +124,24 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
         raise
 
 
-def packed(sync: Sequence[str], folder: str) -> tuple[list[tuple[str, str]], tuple[Synced, ...]]:
-    """Pack each source into `folder`: hashes with paths for staging, and what the machines are told."""
+def packed(recipe: Recipe, work: Work, folder: str) -> tuple[list[str], tuple[Synced, ...]]:
+    """Pack each source into `folder`: paths for staging, and what the machines are told.
+
+    A relative destination lies below the working directory. A folder that a worker of this machine would find
+    where it is now is left alone.
+    """
     from sc.archives import pack
     from sc.staging import Synced
 
-    archives, synced = [], []
-    for number, (source, destination) in enumerate(map(split_sync, sync)):
+    archives: list[str] = []
+    synced: list[Synced] = []
+    for number, (source, below) in enumerate(map(split_sync, work.sync)):
+        destination = os.path.join(recipe.working_directory or "", below)
+        if recipe.is_local and os.path.realpath(destination) == os.path.realpath(source):
+            continue
         path = os.path.join(folder, f"{number}.tar.gz")
-        sha256 = pack(source, path).sha256
-        archives.append((sha256, path))
-        synced.append(Synced(sha256, destination))
+        synced.append(Synced(pack(source, path).sha256, destination, work.sync_base))
+        archives.append(path)
     return archives, tuple(synced)
 
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Optional
 
-from sc import archives, paths
+from sc import archives
 from sc.errors import ScError
 from sc.staging import Job
 from sc.storage import Storage
@@ -109,7 +109,7 @@ def _prepare_and_tell(
 def prepare(storage: Storage, job_url: str, job: Job, home: str, look_up: LookUp) -> Prepared:
     """Do it all, in this process. Raises ScError with the reason."""
     for synced in job.synced:
-        _unpack(storage, paths.synced(job_url, synced.sha256), _folder(home, synced.destination))
+        _unpack(storage, synced.place(job_url), _folder(home, synced.destination))
     folder = _folder(home, job.working_directory or "")
     os.makedirs(folder, exist_ok=True)
     environment = read_environment(job.environment_variables, look_up)

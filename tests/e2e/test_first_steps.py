@@ -170,6 +170,26 @@ def test_two_workers_share_a_job(program: Program, tmp_path: Path) -> None:
     assert workers_of(tmp_path) == []
 
 
+@pytest.mark.parametrize("base", ["", "store"])
+def test_synced_folders_are_there_before_the_first_run(
+    program: Program, tmp_path: Path, base: str
+) -> None:
+    write_batch(tmp_path, ["cat code/data.txt", "test ! -e code/.git"])
+    (tmp_path / "recipe.yaml").write_text(f"{RECIPE}  working_directory: elsewhere\n")
+    (tmp_path / "code/.git").mkdir(parents=True)
+    (tmp_path / "code/.git/config").write_text("[core]")
+    (tmp_path / "code/data.txt").write_text("synced")
+    words = ["split", "recipe.yaml", "batch.json", "commands", "--sync", "code"]
+    words += ["--file-syncs-base-dir-url", str(tmp_path / base)] if base else []
+    assert program.run(*words, cwd=tmp_path).returncode == 0
+    ran = program.run("apply", "commands/recipe.yaml", "--start", "--wait", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "out/0/stdout").read_text() == "synced"
+    assert (tmp_path / "elsewhere/code/data.txt").read_text() == "synced"
+    kept = tmp_path / base if base else tmp_path / "out/.sc/trial/sync"
+    assert len(list(kept.glob("*.tar.gz"))) == 1
+
+
 def test_ctrl_c_while_waiting_stops_nothing(program: Program, tmp_path: Path) -> None:
     go = tmp_path / "go"
     write_batch(tmp_path, [f"until test -e {go}; do sleep 0.05; done"] * 3)
