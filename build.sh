@@ -27,23 +27,26 @@ find_python() {
     fail "no Python 3.9 or newer found. Install one, or say where it is: PYTHON=/path/to/python3 ./build.sh"
 }
 
+# quietly WORDS...: runs it; what it said is in $said. A full disk is a reason to stop at once.
+quietly() {
+    said=$("$@" 2>&1 </dev/null) && return
+    case $said in
+        *"No space left"* | *"Errno 28"*) fail "the disk is full: $(printf '%s' "$said" | tail -n 1)" ;;
+    esac
+    return 1
+}
+
 # make_venv FOLDER: an empty virtual environment. Debian's python3 comes without the parts that make one.
 make_venv() {
     rm -rf "$1"
-    if "$python" -m venv "$1" >.build/log 2>&1; then
-        return
-    fi
-    if grep -q 'No space left' .build/log; then
-        fail "the disk is full: $(tail -n 1 .build/log)"
-    fi
+    quietly "$python" -m venv "$1" && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "This Python cannot make virtual environments: installing python3-venv"
-        { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends python3-venv; } \
-            </dev/null >.build/log 2>&1 || fail "apt-get could not install python3-venv: $(tail -n 1 .build/log)"
+        { quietly apt-get -q update && quietly env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qy install --no-install-recommends python3-venv; } ||
+            fail "apt-get could not install python3-venv: $(printf '%s' "$said" | tail -n 1)"
         rm -rf "$1"
-        if "$python" -m venv "$1" >.build/log 2>&1; then
-            return
-        fi
+        quietly "$python" -m venv "$1" && return
     fi
     fail "$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"
 }
@@ -52,13 +55,9 @@ make_venv() {
 pip_install() {
     pip=$1
     shift
-    "$pip" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps "$@" \
-        </dev/null >.build/log 2>&1 && return
-    if grep -q 'No space left' .build/log; then
-        fail "the disk is full (pip's words are in .build/log)"
-    fi
-    grep -E '^ *(ERROR|WARNING: Retrying)' .build/log | tail -n 3 >&2 || true
-    fail "pip could not install what requirements/ pins: is a package registry reachable? (pip's words are in .build/log)"
+    quietly "$pip" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps "$@" && return
+    printf '%s\n' "$said" | grep -E '^ *(ERROR|WARNING: Retrying)' | tail -n 3 >&2 || true
+    fail "pip could not install what requirements/ pins: is a package registry reachable?"
 }
 
 # venv NAME: sets $venv to an environment with exactly what requirements/NAME.txt pins, made if need be.
