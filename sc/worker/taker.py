@@ -50,7 +50,6 @@ class Taker:
         self._first_look: Optional[float] = None
         self._next_read = 0.0
         self._cautious_until = 0.0
-        self._has_worked = False
 
     @property
     def renew_seconds(self) -> float:
@@ -61,9 +60,7 @@ class Taker:
         if self._first_look is None:
             self._first_look = now
         self._hear_of_staging(now)
-        claim = self._board.take(may_take_over=now >= self._cautious_until)
-        self._has_worked = self._has_worked or claim is not None
-        return claim
+        return self._board.take(may_take_over=now >= self._cautious_until)
 
     def may_leave(self, now: float) -> bool:
         """To be asked after `take` had nothing, by a worker that has nothing in hand."""
@@ -73,7 +70,6 @@ class Taker:
         return may_leave(
             rest,
             lingers=self._habits.lingers,
-            has_worked=self._has_worked,
             watched_seconds=now - (now if self._first_look is None else self._first_look),
             renew_seconds=self.renew_seconds,
         )

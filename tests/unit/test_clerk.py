@@ -272,12 +272,29 @@ def test_who_has_worked_leaves_at_once_when_others_are_at_the_rest() -> None:
     office = opened(storage, "w")
     part = office.part()
     assert office.ask() is None
+    for _ in range(6):
+        other.pass_time(10)
+        office.step()
     assert not office.all(messages.Over)
     for run in part.runs:
         office.end(part, run)
     assert len(office.all(messages.Over)) == 1
     office.tell(messages.Goodbye("left"))
     assert not office.all(messages.Farewell)[0].is_job_over
+
+
+def test_a_newcomer_that_found_work_still_waits_for_what_a_lost_machine_held() -> None:
+    storage = new_job(parts=2)
+    opened(storage, "lost").part()
+    storage.clock.now += 20
+    office = opened(storage, "w")
+    part = office.part()
+    for run in part.runs:
+        office.end(part, run)
+    assert office.ask() is None
+    assert not office.all(messages.Over)
+    office.pass_time(130)
+    assert len(office.all(messages.Part)) == 2
 
 
 def test_who_has_worked_waits_for_the_verdict_on_an_overdue_claim() -> None:
@@ -393,7 +410,7 @@ def test_a_new_clerk_goes_on_where_the_dead_one_was() -> None:
     unsaved = (outcome_of(part.runs[0], 0),)
     office = Office(storage, "w", seed=5)
     in_hand = messages.InHand(part.origin, part.part, 2, 1, 0, ())
-    office.tell(messages.Prepared(2, (in_hand,), unsaved, 1, part.origin, (1, 0, 0)))
+    office.tell(messages.Prepared(2, (in_hand,), unsaved, 1, part.origin, (1, 0, 0, 1.0)))
     assert office.all(messages.Held)
     for run in part.runs[1:]:
         office.end(part, run)

@@ -1,0 +1,321 @@
+"""Real workers on real jobs, and every way in which one may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sc import archives, paths
+from sc.errors import CloudError, InputError
+from sc.fleets import Launch
+from sc.fleets.local import LocalFleet, find
+from sc.model import Recipe
+from sc.staging import Synced
+from tests.processes.conftest import ROOT
+from tests.processes.jobs import TOKEN, JobUnderTest
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[JobUnderTest]:
+    """In a folder."""
+    yield from _job(str(tmp_path / "out"), tmp_path)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def any_job(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobUnderTest]:
+    """In a folder, and in S3."""
+    if request.param == "folder":
+        yield from _job(str(tmp_path / "out"), tmp_path)
+        return
+    request.getfixturevalue("s3_environment")
+    bucket = request.getfixturevalue("bucket")
+    yield from _job(f"s3://{bucket}/{uuid.uuid4().hex}", tmp_path)
+
+
+def _job(out: str, folder: Path) -> Iterator[JobUnderTest]:
+    home = folder / "home"
+    home.mkdir()
+    job = JobUnderTest(out, home)
+    try:
+        yield job
+        job.wait(lambda: not job.processes(), "no process is left")
+    finally:
+        job.end_all()
+
+
+def test_two_workers_share_a_job(any_job: JobUnderTest) -> None:
+    job = any_job
+    job.stage([f"echo {n}; sleep 0.05" for n in range(60)], part=4)
+    workers = [job.work(), job.work()]
+    assert [worker.wait(90) for worker in workers] == [0, 0]
+    assert job.codes() == ["0"] * 60
+    assert [job.stdout(n) for n in range(60)] == [f"{n}\n" for n in range(60)]
+    assert sum(note.completed for note in job.done()) == 60
+    assert sorted(record.remote_output_path for record in job.records()) == sorted(
+        f"{job.out}/{n}" for n in range(60)
+    )
+    beats = job.heartbeats()
+    assert [beat.state for beat in beats] == ["left", "left"]
+    assert sum(beat.completed for beat in beats) == 60
+    assert all(beat.completed for beat in beats)
+    for beat in beats:
+        assert "works on job" in job.storage.get(paths.log(job.url, beat.worker)).decode()
+
+
+def test_failures_are_told_by_the_exit_code(job: JobUnderTest) -> None:
+    job.stage(["exit 3", "true", "kill -9 $$", "true"], part=2)
+    assert job.work().wait(60) == 1
+    assert sorted(job.codes()) == ["0", "0", "137", "3"]
+    assert sorted((note.completed, note.failed) for note in job.done()) == [(1, 1), (1, 1)]
+
+
+def test_a_second_job_of_the_same_name_does_everything_again(any_job: JobUnderTest) -> None:
+    job = any_job
+    job.stage(["echo one", "exit 1"], part=1)
+    assert job.work().wait(60) == 1
+    job.stage(["echo two", "true"], part=1)
+    assert job.work().wait(60) == 0
+    assert job.codes() == ["0", "0"]
+    assert job.stdout(0) == "two\n"
+    assert len(job.records()) == 4
+
+
+def test_sigterm_gives_back_the_claims_at_once(any_job: JobUnderTest) -> None:
+    job = any_job
+    job.stage(["touch $SATURN_RUN_LOCAL_RESULTS_DIR/a; sleep 300"] * 6, part=3)
+    worker = job.work()
+    job.wait(lambda: job.processes("sleep"), "a run is on its way")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 130
+    assert job.free_claims() == 1
+    assert job.codes() == []
+    assert [beat.state for beat in job.heartbeats()] == ["interrupted"]
+
+
+def test_stop_ends_all_workers(job: JobUnderTest) -> None:
+    job.stage(["sleep 300"] * 8, part=2)
+    workers = [job.work(), job.work()]
+    job.wait(lambda: len(job.processes("sleep")) == 4, "both work")
+    job.storage.put(paths.stop(job.url), b"")
+    assert [worker.wait(60) for worker in workers] == [0, 0]
+    assert job.free_claims() == 2
+    assert job.codes() == []
+
+
+def test_a_worker_that_is_killed_is_replaced_by_the_other(job: JobUnderTest) -> None:
+    job.stage(["sleep 0.3; echo done"] * 16, part=4, lease_seconds=4.0)
+    first = job.work("--fleet", "local")
+    job.wait(lambda: job.processes("sleep"), "the first works")
+    second = job.work("--fleet", "local")
+    job.wait(lambda: len(job.processes("sleep")) == 4, "the second works")
+    first.kill()
+    assert second.wait(90) == 0
+    assert job.codes() == ["0"] * 16
+    assert len(job.done()) == 4
+    first.wait(10)
+
+
+def test_a_newcomer_takes_over_from_a_machine_that_died_alone(job: JobUnderTest) -> None:
+    job.stage(["sleep 0.2; echo done"] * 6, part=3, lease_seconds=4.0)
+    first = job.work()
+    job.wait(lambda: job.processes("sleep"), "the first works")
+    job.end_all()
+    assert first.returncode == -9
+    assert job.work().wait(90) == 0
+    assert job.codes() == ["0"] * 6
+
+
+def test_runs_end_with_their_worker_and_are_not_marked(job: JobUnderTest) -> None:
+    job.stage(["sleep 300"] * 2, part=2)
+    worker = job.work()
+    job.wait(lambda: len(job.processes("sleep")) == 2, "two runs go on")
+    worker.kill()
+    worker.wait(10)
+    job.wait(lambda: not job.processes(), "no process is left")
+    assert job.codes() == []
+    assert [beat.state for beat in job.heartbeats()] == ["failed"]
+
+
+def test_a_clerk_that_is_killed_is_replaced_and_nothing_is_lost(any_job: JobUnderTest) -> None:
+    job = any_job
+    job.stage(["sleep 0.2; echo done"] * 24, part=4)
+    worker = job.work()
+    for _ in range(2):
+        ended = len(job.codes())
+        job.wait(partial(_has_more_codes, job, ended), "it goes on")
+        (clerk,) = job.wait(lambda: job.processes("sc clerk"), "there is a clerk")
+        os.kill(clerk, signal.SIGKILL)
+    assert worker.wait(90) == 0
+    assert job.codes() == ["0"] * 24
+    assert sum(note.completed for note in job.done()) == 24
+    assert len({record.remote_output_path for record in job.records()}) == 24
+
+
+def _has_more_codes(job: JobUnderTest, than: int) -> bool:
+    return len(job.codes()) > than
+
+
+def test_a_clerk_that_dies_again_and_again_ends_the_worker_politely(job: JobUnderTest) -> None:
+    job.stage(["sleep 300"] * 2, part=2, lease_seconds=5.0)
+    worker = job.work()
+    job.wait(lambda: job.processes("sleep"), "it works")
+    killed: set[int] = set()
+    while worker.poll() is None and len(killed) < 10:
+        for clerk in job.processes("sc clerk"):
+            killed.add(clerk)
+            os.kill(clerk, signal.SIGKILL)
+    assert worker.wait(60) == 3
+    assert "has died" in job.said()
+    assert job.codes() == []
+
+
+def test_a_claim_that_somebody_else_has_stops_the_runs(job: JobUnderTest) -> None:
+    job.stage(["sleep 300"] * 2, part=2, lease_seconds=8.0)
+    worker = job.work()
+    job.wait(lambda: job.processes("sleep"), "it works")
+    job.storage.put(paths.claim(job.url, 0), b'{"worker": "thief", "nonce": "0123456789abcdef"}')
+    job.wait(lambda: "another worker has it" in job.said(), "the worker notices")
+    job.wait(lambda: not job.processes("sleep"), "its runs are stopped")
+    job.storage.put(paths.stop(job.url), b"")
+    assert worker.wait(60) == 0
+    assert job.codes() == []
+    assert b"thief" in job.storage.get(paths.claim(job.url, 0))
+
+
+def test_the_machine_is_prepared(any_job: JobUnderTest, tmp_path: Path) -> None:
+    job = any_job
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "data.txt").write_text("synced")
+    archive = tmp_path / "archive.tar.gz"
+    packed = archives.pack(str(source), str(archive))
+    job.stage(
+        ['cat ../data/data.txt made-by-start; echo " $COLOUR"; pwd'],
+        part=1,
+        synced=(Synced(packed.sha256, "data"),),
+        archives=[str(archive)],
+        working_directory="work",
+        start_script="echo preparing; printf ' started' > made-by-start",
+        environment_variables={"COLOUR": "a'; echo b"},
+    )
+    assert job.work().wait(60) == 0
+    assert job.stdout(0) == f"synced started a'; echo b\n{job.folder}/work\n"
+    assert "preparing" in job.said()
+
+
+@pytest.mark.parametrize(
+    ("field", "sentence"),
+    [
+        ({"start_script": "echo oh dear; exit 4"}, "start_script exited with 4"),
+        ({"start_script": "#!/no/such/program\n"}, "could not be prepared"),
+        ({"working_directory": "/proc/none"}, "could not be prepared"),
+        ({"synced": (Synced("0" * 64, "x"),)}, "sync/"),
+    ],
+)
+def test_a_machine_that_cannot_be_prepared_says_why(
+    job: JobUnderTest, field: dict[str, object], sentence: str
+) -> None:
+    job.stage(["true"], part=1, **field)
+    assert job.work().wait(60) == 3
+    assert sentence in job.said()
+    assert job.heartbeats() == []
+    (log,) = job.storage.list(paths.join(job.url, "logs"))
+    assert sentence in job.storage.get(log.place).decode()
+    assert job.codes() == []
+
+
+def test_a_start_script_is_ended_by_sigterm(job: JobUnderTest) -> None:
+    job.stage(["true"], part=1, start_script="echo begun; sleep 300 & wait")
+    worker = job.work()
+    job.wait(lambda: "begun" in job.said(), "the script goes on")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 130
+
+
+def test_no_job_is_a_sentence(job: JobUnderTest) -> None:
+    assert job.work().wait(60) == 3
+    assert "There is no job at" in job.said()
+    assert "Traceback" not in job.said()
+
+
+def test_very_short_runs_do_not_wait_for_parts(job: JobUnderTest) -> None:
+    job.stage(["true"] * 200, part=4, nprocs=4)
+    assert job.work().wait(90) == 0
+    assert job.codes() == ["0"] * 200
+
+
+# The fleet `local`
+
+
+def launch_of(job: JobUnderTest, machines: int = 2) -> Launch:
+    recipe = Recipe("job", ("local",), scale=machines)
+    environment = {"PYTHONPATH": str(ROOT), TOKEN: job.token}
+    return Launch(job.url, recipe, machines, "", "", environment)
+
+
+def test_the_local_fleet_from_launch_to_the_end(job: JobUnderTest) -> None:
+    job.stage(["sleep 0.2; echo done"] * 16, part=2)
+    fleet = LocalFleet(os.environ)
+    launch = launch_of(job)
+    fleet.check(launch)
+    fleet.launch(launch, lambda line: None)
+    assert len(fleet.list(job.url)) == 2
+    assert {machine.job for machine in fleet.list("job")} == {"job"}
+    with pytest.raises(InputError, match="already"):
+        fleet.launch(launch, lambda line: None)
+    fleet.follow(launch, job.storage, lambda line: None)
+    assert job.heartbeats()
+    job.wait(lambda: not fleet.list(job.url), "the workers leave")
+    assert job.codes() == ["0"] * 16
+    assert all(
+        b"works on job" in job.storage.get(e.place) for e in job.storage.list(f"{job.url}/logs")
+    )
+
+
+def test_the_local_fleet_stops(job: JobUnderTest) -> None:
+    job.stage(["sleep 300"] * 8, part=2)
+    fleet = LocalFleet(os.environ)
+    fleet.launch(launch_of(job), lambda line: None)
+    job.wait(lambda: job.processes("sleep"), "they work")
+    assert fleet.stop(job.url, lambda line: None) == []
+    assert find(job.url) == []
+    assert fleet.stop(job.url, lambda line: None) == []
+    assert job.codes() == []
+
+
+def test_the_local_fleet_says_why_no_worker_came_up(job: JobUnderTest) -> None:
+    job.stage(["true"], part=1, start_script="echo a reason; exit 1")
+    fleet = LocalFleet(os.environ)
+    launch = launch_of(job)
+    fleet.launch(launch, lambda line: None)
+    with pytest.raises(CloudError, match=r"(?s)a reason.*start_script exited with 1"):
+        fleet.follow(launch, job.storage, lambda line: None)
+
+
+def test_workers_outlive_who_launched_them(job: JobUnderTest) -> None:
+    import subprocess
+    import sys
+
+    job.stage(["sleep 1; echo done"] * 4, part=2)
+    code = (
+        "import os, sys; from sc.fleets.local import LocalFleet; from sc.fleets import Launch;"
+        "from sc.model import Recipe;"
+        "LocalFleet(os.environ).launch(Launch(sys.argv[1], Recipe('job', ('local',)), 1, '', ''), print);"
+        "os.kill(os.getpid(), 9)"
+    )
+    parent = subprocess.run(
+        [sys.executable, "-c", code, job.url],
+        cwd=job.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), TOKEN: job.token},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    assert parent.returncode == -9
+    job.wait(lambda: job.is_done(2), "the job ends all the same")
+    assert job.codes() == ["0"] * 4
