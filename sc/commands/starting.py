@@ -72,6 +72,11 @@ def intend(
 
     url = paths.job(work.remote_output_path, recipe.name)
     program = own_program()
+    if not program and not recipe.is_local:
+        raise InputError(
+            "machines get a copy of sc.pyz, and this sc does not run from one; "
+            "make it with ./build.sh, and start the job with dist/sc.pyz"
+        )
     fleet = pick(recipe, os.environ)
     machines = max(1, min(recipe.scale, work.parts))
     launch = Launch(url, recipe, machines, program, sha256_of(program), handed_on(os.environ))
