@@ -34,6 +34,7 @@ MAX_LOSSES = 3
 
 SHORT_NOTE = 24
 """Bytes of the longest `done/<n>` that tells of nothing but completed runs."""
+_FAILED_SIZE, _MOST_FAILED = 64, 4000
 _FREE_SIZE = 24
 """A claim of at most so many bytes is free; one that is held is longer than 70."""
 _REMEMBERED_HOLDERS = 8
@@ -199,13 +200,26 @@ def done_note(
 ) -> bytes:
     """The content of `done/<n>`.
 
-    A part in which all went well says only `{"completed":24}`: a listing of `done/` then tells by the sizes which
-    few parts have to be read to know what went wrong.
+    A part in which all went well says only `{"completed":24}`; one in which runs failed, and nothing worse, is filled
+    up with blanks to 64 bytes and one for each failure. A listing of `done/` then tells by the sizes alone how many
+    have failed, and which few parts have to be read to know what else went wrong.
     """
     document: dict[str, object] = {"completed": completed}
-    if failed or lost or trouble:
-        document.update(failed=failed, lost=list(lost), worker=worker, trouble=trouble)
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode()
+    if failed:
+        document.update(failed=failed)
+    if not lost and not trouble and failed <= _MOST_FAILED:
+        note = json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode()
+        return note.ljust(_FAILED_SIZE + failed) if failed else note
+    document.update(failed=failed, lost=list(lost), worker=worker, trouble=trouble)
+    note = json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode()
+    return note.ljust(_FAILED_SIZE + _MOST_FAILED + 1)
+
+
+def failed_by_size(size: int) -> Optional[int]:
+    """How many runs of a part have failed, by the size of its `done/<n>`; None if it has to be read to be known."""
+    if size <= SHORT_NOTE:
+        return 0
+    return size - _FAILED_SIZE if _FAILED_SIZE < size <= _FAILED_SIZE + _MOST_FAILED else None
 
 
 class DoneNote(NamedTuple):

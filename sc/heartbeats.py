@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-STATES = ("working", "leaving", "left", "interrupted", "failed")
-"""`left`, `interrupted` and `failed` are last words."""
+from sc.grouping import Group
+
+LAST_STATES = ("left", "interrupted", "failed")
+"""Last words."""
+STATES = ("working", "leaving", *LAST_STATES)
 _LONGEST_ERROR = 2000
 
 
@@ -36,6 +39,11 @@ class Heartbeat:
     """Rank, output path, seconds."""
     error: str = ""
     """The last thing that went wrong."""
+    errors: tuple[Group, ...] = ()
+    """What failed runs have said last: a few kinds, the most frequent first."""
+    load: float = 0.0
+    """Processes that run or want to, on average of the last minute, as `uptime` tells."""
+    vcpus: int = 0
     version: str = ""
     """Of sc."""
     python: str = ""
@@ -44,7 +52,7 @@ class Heartbeat:
     @property
     def is_last(self) -> bool:
         """True if the worker will say no more."""
-        return self.state in ("left", "interrupted", "failed")
+        return self.state in LAST_STATES
 
     def to_bytes(self) -> bytes:
         document = asdict(self)
@@ -60,6 +68,7 @@ def heartbeat_of(data: bytes) -> Optional[Heartbeat]:
             name: document[name] for name in Heartbeat.__dataclass_fields__ if name in document
         }
         fields["running"] = tuple(_running(one) for one in fields.get("running", ()))
+        fields["errors"] = tuple(_group(one) for one in fields.get("errors", ()))
         heartbeat = Heartbeat(**fields)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -73,12 +82,19 @@ def _running(one: Any) -> tuple[int, str, float]:
     return int(rank), path, float(seconds)
 
 
+def _group(one: Mapping[str, Any]) -> Group:
+    group = Group(**one)
+    if not (isinstance(group.text, str) and isinstance(group.example, str) and group.count >= 0):
+        raise ValueError("not a group of errors")
+    return group
+
+
 def _is_sound(fields: Mapping[str, Any]) -> bool:
     texts = ("worker", "machine", "fleet", "kind", "state", "error", "version", "python")
-    counts = ("nprocs", "parts", "completed", "failed", "lost", "waiting", "saving", "pid")
+    counts = ("nprocs", "parts", "completed", "failed", "lost", "waiting", "saving", "pid", "vcpus")
     return (
         all(isinstance(fields[name], str) for name in texts)
         and fields["state"] in STATES
         and all(isinstance(fields[name], int) and fields[name] >= 0 for name in counts)
-        and isinstance(fields["started"], (int, float))
+        and all(isinstance(fields[name], (int, float)) for name in ("started", "load"))
     )

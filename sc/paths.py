@@ -42,6 +42,10 @@ def heartbeat(job_url: str, worker_id: str) -> str:
     return join(job_url, "workers", f"{worker_id}.json")
 
 
+def glances(job_url: str) -> str:
+    return join(job_url, "glances")
+
+
 def records(job_url: str, worker_id: str, sequence: int) -> str:
     return join(job_url, "records", f"{worker_id}-{sequence}.jsonl")
 

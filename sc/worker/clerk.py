@@ -19,9 +19,11 @@ from typing import Optional
 from sc import paths
 from sc.claims import Claim
 from sc.errors import MissingError, StorageError
+from sc.halting import Stop
 from sc.staging import UnreadablePartError, read_job
 from sc.storage import Storage
 from sc.worker import messages
+from sc.worker.brake import Brake
 from sc.worker.hands import Claimed
 from sc.worker.identity import Habits, Identity, Site
 from sc.worker.in_hand import PartsInHand
@@ -31,6 +33,8 @@ from sc.worker.taker import Taker
 RETRY_SECONDS = 5.0
 """After a refusal of the storage, which has itself tried for about a minute."""
 LONGEST_STEP_SECONDS = 3600.0
+FIRST_BEAT_SECONDS = 3.0
+"""After the first part has come, so that whoever waits soon sees runs go on."""
 
 
 class Clerk:
@@ -87,6 +91,7 @@ class Clerk:
         self._claimed = Claimed(self._storage, self._job_url, job, self._identity.machine)
         self._taker = Taker(self._storage, self._job_url, job, worker, self._habits, self._random)
         self._parts = PartsInHand(self._claimed, self._reporter, self.outbox.append, 0)
+        self._brake = Brake(self._storage, self._job_url, job)
         self.outbox.append(messages.JobFound(job))
 
     def hear(self, message: object) -> None:
@@ -159,6 +164,9 @@ class Clerk:
         self._parts.run_ended(message.origin, message.outcome)
         if self._parts.has_ended():
             self._due["finish"] = self._clock()
+        count = self._brake.next_count(self._reporter.tally)
+        if count is not None and not self._is_over:
+            self._due["beat"] = min(self._due.get("beat", count), max(count, self._clock()))
 
     def _dropped(self, origin: int) -> None:
         """The desk could not wait for our renewal any longer."""
@@ -178,9 +186,7 @@ class Clerk:
         return self._clock() + self._taker.renew_seconds / 3
 
     def _look_for_stop(self) -> float:
-        if self._storage.stat(paths.stop(self._job_url)) is not None:
-            self._is_stopped = True
-            self._halt("The job was stopped.")
+        self._stop(self._brake.look())
         return self._clock() + self._habits.stop_seconds
 
     def _look_for_notice(self) -> float:
@@ -230,6 +236,7 @@ class Clerk:
             raise
         if self._parts.origins == 1:
             self._site.proved()
+            self._due["beat"] = self._clock() + FIRST_BEAT_SECONDS
         self._is_hungry = self._is_hungry and not has_runs
         if not has_runs:
             self._finish_parts()
@@ -240,6 +247,7 @@ class Clerk:
 
     def _beat(self) -> float:
         self._reporter.beat("leaving" if self._is_over else "working")
+        self._stop(None if self._is_over else self._brake.count(self._clock()))
         return self._clock() + self._habits.heartbeat_seconds
 
     def _keep_log(self) -> float:
@@ -247,6 +255,14 @@ class Clerk:
         return self._clock() + self._habits.log_seconds
 
     # Ends
+
+    def _stop(self, stop: Optional[Stop]) -> None:
+        """Somebody has stopped the job, or too many of its runs have failed."""
+        if stop is not None:
+            self._is_stopped = True
+            self._end(stop.reason, drops=True)
+            if not stop.lets_end:
+                self._halt(stop.reason)
 
     def _end(self, reason: str, drops: bool) -> None:
         if not self._is_over:

@@ -277,7 +277,7 @@ class Desk:
                 tuple(self._unsaved),
                 self._sequence,
                 self._origins,
-                (tally.completed, tally.failed, tally.lost),
+                (tally.completed, tally.failed, tally.lost, tally.seconds),
             )
         )
         if self._asked_at is not None:

@@ -35,8 +35,8 @@ class Prepared(NamedTuple):
     """Of the next file of records."""
     origins: int = 0
     """Parts taken so far."""
-    tally: tuple[int, int, int] = (0, 0, 0)
-    """Completed, failed, lost runs so far."""
+    tally: tuple[int, int, int, float] = (0, 0, 0, 0.0)
+    """Completed, failed, lost runs so far, and the seconds that they took."""
 
 
 class Hungry(NamedTuple):

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 from sc import __version__, paths
+from sc.glances import Glance
+from sc.grouping import Groups, kind_of
 from sc.heartbeats import Heartbeat
+from sc.machine import count_vcpus
 from sc.model import Outcome
 from sc.records import Records
 from sc.storage import Storage
@@ -26,20 +29,24 @@ class Tally:
     completed: int = 0
     failed: int = 0
     lost: int = 0
+    seconds: float = 0.0
+    """That the completed and the failed ones took, together."""
 
     def add(self, outcome: Outcome) -> None:
         if outcome.cause == "interrupted":
             return
         if outcome.cause == "lost":
             self.lost += 1
-        elif outcome.code == 0:
+            return
+        self.seconds += max(0.0, outcome.ended - outcome.started)
+        if outcome.code == 0:
             self.completed += 1
         else:
             self.failed += 1
 
 
 class Reporter:
-    """Writes below workers/, records/ and logs/. Methods raise StorageError; what was not stored is kept."""
+    """Writes below workers/, glances/, records/ and logs/. Methods raise StorageError; what was not stored is kept."""
 
     def __init__(
         self, storage: Storage, job_url: str, identity: Identity, log: Optional[int]
@@ -55,6 +62,8 @@ class Reporter:
         self._identity = identity
         self._log = log
         self._logged: tuple[int, int] = (0, 0)
+        self._errors = Groups()
+        self._glance = ""
         self._records = Records(job_url, identity.worker)
         self._pending: Optional[tuple[str, bytes]] = None
         self._told = 0
@@ -71,6 +80,8 @@ class Reporter:
     def add(self, outcome: Outcome, is_told: bool = True) -> None:
         """A run has ended. `is_told`: the desk has it in its list, too."""
         self.tally.add(outcome)
+        if outcome.code != 0 and outcome.cause != "interrupted":
+            self._errors.add(kind_of(outcome), outcome.remote_output_path)
         self._records.add(outcome)
         self._told += is_told
 
@@ -85,7 +96,7 @@ class Reporter:
             self._pending = None
 
     def beat(self, state: str) -> None:
-        """Write the heartbeat."""
+        """Write the heartbeat, and the glance that goes with it."""
         identity, tally, pulse = self._identity, self.tally, self.pulse
         heartbeat = Heartbeat(
             worker=identity.worker,
@@ -103,12 +114,37 @@ class Reporter:
             saving=pulse.saving,
             running=pulse.running,
             error=pulse.trouble or self.error,
+            errors=tuple(self._errors.sorted()),
+            load=round(os.getloadavg()[0], 2),
+            vcpus=count_vcpus(),
             version=__version__,
             python=platform.python_version(),
             pid=identity.pid,
         )
         place = paths.heartbeat(self._job_url, identity.worker)
         self._storage.put(place, heartbeat.to_bytes())
+        self._put_glance(state)
+
+    def _put_glance(self, state: str) -> None:
+        """The new one first: whoever lists meanwhile sees both, and takes the younger."""
+        tally, running = self.tally, self.pulse.running
+        glance = Glance(
+            self._identity.worker,
+            state,
+            tally.completed,
+            tally.failed,
+            tally.lost,
+            len(running),
+            self.pulse.waiting,
+            self.nprocs,
+            round(tally.seconds),
+            round(sum(seconds for _, _, seconds in running)),
+        )
+        place = paths.join(paths.glances(self._job_url), glance.to_name())
+        self._storage.put(place, b"-")
+        if self._glance not in ("", place):
+            self._storage.delete([self._glance])
+        self._glance = place
 
     def keep_log(self) -> None:
         """Store the end of the log, if it has changed."""

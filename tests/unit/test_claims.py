@@ -147,6 +147,20 @@ def test_sizes_tell_free_from_held_and_good_from_bad() -> None:
     assert len(done_note(0, 0, ["p"], "")) > claims.SHORT_NOTE
 
 
+def test_sizes_tell_how_many_have_failed_unless_something_else_went_wrong() -> None:
+    for failed in (0, 1, 3, 999, 4000):
+        note = done_note(24, failed, (), "w")
+        assert claims.failed_by_size(len(note)) == failed
+        assert read_done_note(note) == (24, failed, (), "")
+    for note in (
+        done_note(24, 4001, (), "w"),
+        done_note(24, 0, ["p"], "w"),
+        done_note(24, 2, ["p" * 9000], "w"),
+        done_note(0, 0, (), "w", "it cannot be read"),
+    ):
+        assert claims.failed_by_size(len(note)) is None
+
+
 def test_done_notes_are_read_back() -> None:
     note = read_done_note(done_note(3, 2, ["s3://b/x"], "w", "why"))
     assert note == (3, 2, ("s3://b/x",), "why")
