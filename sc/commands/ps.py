@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc.commands.voice import result, say
-from sc.errors import ExitCode
+from sc.errors import CloudError, ExitCode, InputError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 Examples:
-  sc ps                       machines of all jobs in your account and region
+  sc ps                       workers of this machine, and machines in your account and region
   sc ps backfill              of one job, by its name or URL
   sc ps --region us-east-2
   sc ps --all                 also those that have ended within the last hour
   sc ps --json                a list of objects, for a script
 
-Machines are found by the tag sc:job, so also those that somebody else started, or that a
-killed `sc` left behind. The cost is that of the machines alone, as far as you may ask for prices.
+Workers of this machine are found among its processes, machines of EC2 by the tag sc:job: so also
+those that somebody else started, or that a killed `sc` left behind. The cost is that of the
+machines alone, as far as you may ask for prices.
 """
 
 _HEADERS = ("job", "machine", "type", "state", "age", "cost")
@@ -46,19 +47,32 @@ def add_parser(subparsers: Subparsers) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List. What is left of a job without machines is told on stderr."""
-    from sc.fleets.ec2 import Ec2Fleet
+    """List. What is left of a job without machines is told on stderr, and so is why EC2 could not be asked."""
+    from sc.fleets.local import LocalFleet
 
-    fleet = Ec2Fleet(args.region, os.environ)
-    machines = list(fleet.list(args.job))
+    machines = list(LocalFleet(os.environ).list(args.job))
+    remains: Sequence[Found] = ()
+    try:
+        found, remains = _on_ec2(args)
+        machines += found
+    except (CloudError, InputError) as error:
+        say(f"sc: without machines of EC2: {error}")
     shown = [machine for machine in machines if args.all or machine.state != "ended"]
     if args.json:
         _tell_json(shown)
     else:
         _tell_table(shown, time.time())
-    for found in fleet.remains(args.job):
-        say(remark(found))
+    for one in remains:
+        say(remark(one))
     return ExitCode.OK
+
+
+def _on_ec2(args: argparse.Namespace) -> tuple[Sequence[Machine], Sequence[Found]]:
+    """Machines, and what is left of jobs that have none."""
+    from sc.fleets.ec2 import Ec2Fleet
+
+    fleet = Ec2Fleet(args.region, os.environ)
+    return fleet.list(args.job), fleet.remains(args.job)
 
 
 def remark(found: Found) -> str:
