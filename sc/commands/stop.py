@@ -49,6 +49,7 @@ def add_parser(subparsers: Subparsers) -> Any:
 def run(args: argparse.Namespace) -> int:
     """Stop each job that is meant; 3 if something is still there."""
     from sc.fleets.ec2 import LEAVE_SECONDS, Ec2Fleet
+    from sc.fleets.local import LocalFleet
     from sc.storage import open_storage
 
     storage, fleet = open_storage(), Ec2Fleet(args.region, os.environ)
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if url:
             storage.put(paths.stop(url), b"")
             say(f"{url}: workers are told to stop")
+            left += LocalFleet(os.environ).stop(url, say)
         if not (url and is_local(storage, url)):
             seconds = 0.0 if args.now or not url else LEAVE_SECONDS
             left += _end_machines(fleet, job, seconds)
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 def _meant(word: str, storage: Storage, fleet: Ec2Fleet) -> Sequence[str]:
     """The URLs of the jobs that a person means; a name where the URL is too long for a tag."""
     try:
-        return jobs(word, storage, partial(on_ec2, fleet))
+        return jobs(word, storage, partial(by_name, fleet))
     except InputError:
         # A job whose keys are gone may still have machines.
         url = absolute(word)
@@ -80,8 +82,18 @@ def _meant(word: str, storage: Storage, fleet: Ec2Fleet) -> Sequence[str]:
         raise
 
 
-def on_ec2(fleet: Ec2Fleet, name: str) -> Optional[str]:
-    """The URL of a job that has machines; its name where the URL is too long for a tag."""
+def by_name(fleet: Ec2Fleet, name: str) -> Optional[str]:
+    """The URL of a job that works on this machine or on EC2; its name where the URL is too long for a tag.
+
+    Raises InputError if several jobs here have that name.
+    """
+    from sc.fleets.local import LocalFleet
+
+    here = sorted({machine.job_url for machine in LocalFleet(os.environ).list(name)})
+    if len(here) > 1:
+        raise InputError(f"Several jobs here are named '{name}': say which, {' or '.join(here)}.")
+    if here:
+        return here[0]
     found = fleet.one(name)
     return None if found is None else found.job_url or found.job
 
