@@ -26,6 +26,7 @@ DONE_EVERY_SECONDS = 60.0
 ABANDONED_AFTER_SECONDS = 90.0
 """Without a machine and without a fresh heartbeat for so long nobody works any more."""
 LEAVE_SECONDS = 15.0
+SHOWN = 5
 _GOOD_NOTE = len('{"completed":1234567890}')
 """A longer note under `done/` tells of something that went wrong, and is read."""
 
@@ -218,27 +219,17 @@ def _tell_ways(intended: Intended, recipe: str) -> None:
 def _tell_end(
     intended: Intended, args: argparse.Namespace, following: Following, code: ExitCode
 ) -> None:
+    """What has become of the job."""
     from sc import reports
 
     ended, runs = following.ended, intended.job.runs
-    counts: dict[str, Optional[int]] = {"failed": ended.failed, "lost": len(ended.lost)}
-    told = reports.counts({word: count or 0 for word, count in counts.items()})
-    if code == ExitCode.OK:
-        told = f"{runs:,} completed"
-    elif code == ExitCode.RUNS_FAILED:
-        rest = runs - ended.failed - len(ended.lost)
-        told = f"{rest:,} completed, {told}"
-    seconds = reports.duration(following.seconds)
+    counts = {"failed": ended.failed, "lost": len(ended.lost)}
     if code == ExitCode.REFUSED:
-        missing = intended.job.parts - ended.parts
-        say(
-            f"sc: nobody works on the last {reports.parts(missing)} of {intended.job.parts:,} any more"
-        )
-        say(
-            f"sc: their logs are in {paths.join(intended.launch.job_url, 'logs')}; start it again for the rest"
-        )
-    say(f"sc: ended after {seconds}: {told}")
-    for trouble in ended.troubles[:5]:
+        _tell_left(intended, ended)
+    else:
+        told = {"completed": runs - sum(counts.values()), **counts}
+        say(f"sc: ended after {reports.duration(following.seconds)}: {reports.counts(told)}")
+    for trouble in ended.troubles[:SHOWN]:
         say(f"sc:   {trouble}")
     if args.json:
         document = {
@@ -250,6 +241,17 @@ def _tell_end(
             "exit_code": code,
         }
         result(reports.json_line(document))
+
+
+def _tell_left(intended: Intended, ended: Ended) -> None:
+    from sc import reports
+
+    url, parts = intended.launch.job_url, intended.job.parts
+    was_stopped = intended.storage.stat(paths.stop(url)) is not None
+    why = "the job was stopped" if was_stopped else "nobody works on the job any more"
+    say(f"sc: {why}; {reports.parts(parts - ended.parts)} of {parts:,} are left")
+    say(f"sc: its machines' logs are in {paths.join(url, 'logs')}")
+    say("sc: for what is left: split again with --skip-completed, and start that")
 
 
 def recipe_of(folder: str) -> str:
