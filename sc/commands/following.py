@@ -188,6 +188,9 @@ def follow(intended: Intended, args: argparse.Namespace, recipe: str) -> int:
     finally:
         progress.clear()
     _tell_end(intended, args, following, code)
+    if following.ended.failed:
+        folder = os.path.dirname(recipe) or "."
+        say(f"sc: look at the failures with: {command_line('logs', folder, '--failed')}")
     return code
 
 
