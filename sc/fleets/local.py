@@ -163,7 +163,9 @@ def find(job: Optional[str] = None, proc: str = "/proc") -> list[Process]:
 def _workers(proc: str) -> list[Process]:
     alike = dict(_alike(proc))
     # Its keepers and its clerk are forks, and have the same command line; but they are its children.
-    return [process for process, parent in alike.items() if parent not in {one.pid for one in alike}]
+    return [
+        process for process, parent in alike.items() if parent not in {one.pid for one in alike}
+    ]
 
 
 def _alike(proc: str) -> Iterator[tuple[Process, int]]:

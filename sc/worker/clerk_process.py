@@ -72,7 +72,7 @@ def _live(plan: ClerkPlan, end: socket.socket) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     _close_all_but(end.fileno(), plan.log)
-    rename_process("sc clerk")
+    rename_process(b"sc clerk")
     storage = plan.open_storage()
     clerk = Clerk(
         storage,

@@ -129,7 +129,8 @@ class Desk:
         self._send(messages.RunEnded(task.origin, outcome))
 
     def tick(self, gauge: Gauge) -> float:
-        self._talk()
+        # News are read when they come, never here: the loop has looked for runs already, and would
+        # then sleep until the next tick with a part on the desk.
         self._watch_leases()
         self._tell_gone({path for _, path, _ in gauge.running})
         if self._clock() >= self._next_pulse:
