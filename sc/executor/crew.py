@@ -12,11 +12,12 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, NoReturn
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from multiprocessing.connection import Connection
+from typing import NamedTuple, NoReturn
 
-from sc.executor import Plan, Sink, tree
+from sc.executor import Sink, tree
 from sc.executor.messages import Channel
 from sc.executor.saver import Saver
 from sc.executor.slot import Keeper
@@ -28,95 +29,113 @@ SWEEP_SECONDS = 5.0
 class Member(NamedTuple):
     """A process and this side's end of the pipe to it."""
 
-    process: BaseProcess
+    pid: int
     channel: Channel
 
 
-def fork_keeper(plan: Plan, rank: int, folder: str, open_sink: Callable[[], Sink]) -> Member:
-    def body(channel: Channel) -> NoReturn:
+def fork_keepers(keeper: Keeper, ranks: Sequence[int]) -> list[Member]:
+    """One for each rank. Those forked together share the memory that this process writes to between two forks."""
+
+    def body(position: int, channel: Channel) -> NoReturn:
         tree.adopt_orphans()
         signal.signal(signal.SIGCHLD, _nothing)
-        Keeper(channel, rank, plan, folder, open_sink()).serve()
+        keeper.begin(channel, ranks[position])
+        keeper.serve()
 
-    return _fork(body, f"sc keeper {rank}")
+    return _fork(body, [b"sc keeper %d" % rank for rank in ranks])
 
 
 def fork_saver(number: int, folder: str, open_sink: Callable[[], Sink]) -> Member:
-    def body(channel: Channel) -> NoReturn:
+    def body(position: int, channel: Channel) -> NoReturn:
         Saver(channel, folder, open_sink()).serve()
 
-    return _fork(body, f"sc saver {number}")
+    return _fork(body, [b"sc saver %d" % number])[0]
 
 
-def _fork(body: Callable[[Channel], NoReturn], title: str) -> Member:
-    ours, theirs = multiprocessing.Pipe()
+Body = Callable[[int, Channel], NoReturn]
 
-    def start() -> None:
+
+def _fork(body: Body, titles: Sequence[bytes]) -> list[Member]:
+    """Bare forks: what `multiprocessing.Process` does around one costs each child 0.75 MB of memory of its own,
+    and so does what is done between two, since a page written to then is no longer shared."""
+    pipes = [multiprocessing.Pipe() for _ in titles]
+    pids = [0] * len(titles)
+    tree.title_room()
+    null = os.open(os.devnull, os.O_RDWR)
+    inherited = [int(name) for name in os.listdir(_descriptors()) if int(name) > 2]
+    gc.collect()
+    gc.freeze()  # the collector does not touch, and so does not copy, what parent and child share
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        for position in range(len(titles)):
+            pids[position] = os.fork()
+            if pids[position] == 0:
+                os.dup2(null, 0)
+                os.dup2(null, 1)
+                _be(body, position, pipes[position][1], titles[position], inherited)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    os.close(null)
+    for _, theirs in pipes:
+        theirs.close()
+    return [Member(pid, Channel(ours)) for pid, (ours, _) in zip(pids, pipes)]
+
+
+def _be(
+    body: Body, position: int, connection: Connection, title: bytes, inherited: Sequence[int]
+) -> NoReturn:
+    """What a member is from its first moment on."""
+    try:
         os.setsid()
         for number in SIGNALS:
             signal.signal(
                 number, _nothing
-            )  # the loop decides; and a handler, unlike SIG_IGN, is not inherited
+            )  # the loop decides; a handler, unlike SIG_IGN, is not inherited
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        _close_all_but(theirs.fileno())
+        for descriptor in inherited:  # a pipe that a fork held open would never end
+            if descriptor != connection.fileno():
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
         tree.rename_process(title)
-        body(Channel(theirs))
-
-    context: Any = multiprocessing.get_context("fork")
-    process = context.Process(target=start, name=title)
-    gc.freeze()  # the collector does not touch, and so does not copy, what parent and child share
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        process.start()
+        body(position, Channel(connection))
+    except BaseException:  # noqa: BLE001 - nothing may return from here into the loop's own code
+        traceback.print_exc()
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    theirs.close()
-    return Member(process, Channel(ours))
+        os._exit(1)
 
 
-def dismiss(member: Member) -> None:
-    """Let an idle member go: it leaves at the end of file."""
-    member.channel.close()
-    member.process.join()
+def _descriptors() -> str:
+    """The folder that lists this process's open descriptors."""
+    return "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+
+
+def dismiss(members: Collection[Member]) -> None:
+    """Let idle members go: each leaves at the end of file."""
+    for member in members:
+        member.channel.close()
+    for member in members:
+        os.waitpid(member.pid, 0)
 
 
 def kill(member: Member) -> None:
     """End a member at once."""
-    member.process.kill()
+    os.kill(member.pid, signal.SIGKILL)
     member.channel.close()
-    member.process.join()
+    os.waitpid(member.pid, 0)
 
 
-def sweep_orphans(strangers: frozenset[int]) -> None:
-    """End whatever a dead keeper left: all below this process but the living members, and `strangers`, which
-    were children of this process before."""
+def sweep_orphans(spared: Collection[int]) -> None:
+    """End whatever a dead keeper left: all below this process but `spared` and what is below these."""
     deadline = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < deadline:
-        members = [process.pid for process in multiprocessing.active_children() if process.pid]
-        spared = [*members, *strangers]
-        if not tree.signal_below(os.getpid(), signal.SIGKILL, spared):
+        if not tree.signal_below(os.getpid(), signal.SIGKILL, tuple(spared)):
             return
         for pid in tree.children(os.getpid()):
             if pid not in spared:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
-
-
-def _close_all_but(kept: int) -> None:
-    """Close every inherited descriptor but the standard ones: a pipe held open by a fork would never end."""
-    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    for name in os.listdir(folder):
-        if int(name) > 2 and int(name) != kept:
-            try:
-                os.close(int(name))
-            except OSError:
-                continue
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.close(null)
 
 
 def _nothing(number: int, frame: object) -> None:

@@ -5,6 +5,7 @@ Everything that happens is a message: from the feed, from a keeper, from a saver
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import selectors
@@ -14,11 +15,12 @@ from collections.abc import Callable
 from functools import partial
 
 from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
-from sc.executor.crew import SIGNALS, Member, dismiss, fork_keeper, kill, sweep_orphans
+from sc.executor.crew import SIGNALS, Member, dismiss, fork_keepers, kill, sweep_orphans
 from sc.executor.folder import TemporaryFolder
 from sc.executor.gpus import GpuPool
 from sc.executor.messages import Blocked, Ended, Start, Stop
 from sc.executor.scheduler import Live, Scheduler
+from sc.executor.slot import Keeper
 from sc.executor.stores import Stores, Verdict
 from sc.model import Outcome, command_hash
 
@@ -46,13 +48,13 @@ class Loop:
     def __init__(self, plan: Plan, feed: Feed, open_sink: Callable[[], Sink]) -> None:
         self._plan = plan
         self._feed = feed
-        self._open_sink = open_sink
         self._scheduler = Scheduler(plan.nprocs, GpuPool(plan.gpus), random.random)
         self._strangers = frozenset(tree.children(os.getpid()))
         tree.adopt_orphans()
         self._folder = TemporaryFolder(plan.temp_folder)
         self._selector = selectors.DefaultSelector()
         self._stores = Stores(plan, self._folder, open_sink, self._selector)
+        self._keeper = Keeper(plan, self._folder.path, open_sink())
         self._keepers: dict[int, Member] = {}
         self._deaths: dict[str, int] = {}
         self._revoked: frozenset[int] = frozenset()
@@ -80,10 +82,10 @@ class Loop:
         """Leave no process and no file, whatever happened."""
         for rank in list(self._scheduler.live):
             kill(self._keepers.pop(rank))
-        for keeper in self._keepers.values():
-            dismiss(keeper)
+        dismiss(self._keepers.values())
+        self._keepers.clear()
         self._stores.close()
-        sweep_orphans(self._strangers)
+        sweep_orphans(self._spared())
         self._folder.remove()
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
@@ -158,14 +160,20 @@ class Loop:
 
     def _start(self, live: Live) -> None:
         if live.rank not in self._keepers:
-            keeper = fork_keeper(self._plan, live.rank, self._folder.path, self._open_sink)
-            self._keepers[live.rank] = keeper
-            on_message = partial(self._hear_keeper, live.rank)
-            self._selector.register(keeper.channel, selectors.EVENT_READ, on_message)
+            self._fork_keepers(live.rank)
         run, attempt = live.waiting.task.run, live.waiting.attempt
         start = Start(live.number, run, attempt, attempt > run.retries, live.devices)
         self._send(live.rank, start)
         self._stores.watch(live)
+
+    def _fork_keepers(self, first: int) -> None:
+        """Make this rank's keeper, and with it as many more as there are."""
+        last = min(self._plan.nprocs, 2 * first + 1)
+        ranks = [rank for rank in range(first, last) if rank not in self._keepers]
+        for rank, keeper in zip(ranks, fork_keepers(self._keeper, ranks)):
+            self._keepers[rank] = keeper
+            on_message = partial(self._hear_keeper, rank)
+            self._selector.register(keeper.channel, selectors.EVENT_READ, on_message)
 
     def _send(self, rank: int, message: object) -> None:
         try:
@@ -235,7 +243,7 @@ class Loop:
         keeper = self._keepers.pop(rank)
         self._selector.unregister(keeper.channel)
         kill(keeper)
-        sweep_orphans(self._strangers)
+        sweep_orphans(self._spared())
         if rank not in self._scheduler.live:
             return
         live = self._scheduler.ended(rank)
@@ -251,6 +259,12 @@ class Loop:
         reason = f"the process that watches it was killed {DEATHS} times"
         ended = Ended(None, "lost", time.time(), time.time(), True, None, reason)
         self._feed.ended(task, self._outcome(task, live.waiting.attempt, rank, 0.0, ended))
+
+    def _spared(self) -> frozenset[int]:
+        """The children of this process that are no orphans: the crew, the feed's, and those it had before."""
+        crew = [keeper.pid for keeper in self._keepers.values()] + self._stores.pids()
+        feeds = [one.pid for one in multiprocessing.active_children() if one.pid]
+        return self._strangers.union(crew, feeds)
 
     def _tell(self, verdicts: list[Verdict]) -> None:
         for task, outcome in verdicts:

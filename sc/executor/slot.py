@@ -47,24 +47,27 @@ class CannotStartError(Exception):
 
 
 class Keeper:
-    """Holds what stays the same from run to run."""
+    """Made by the loop, once for all slots, so that the memory is shared; a process of its own from `begin` on."""
 
-    def __init__(self, channel: Channel, rank: int, plan: Plan, folder: str, sink: Sink) -> None:
-        self._channel = channel
-        self._rank = rank
+    def __init__(self, plan: Plan, folder: str, sink: Sink) -> None:
         self._plan = plan
         self._folder = folder
-        self._membership = Membership(folder)
         self._sink = sink
         self._environment = {**os.environb, **as_bytes(plan.environment)}
         self._home = plan.working_directory or os.getcwd()
         self._memory_kills = MemoryKills()
         self._was_full = False
+        self._poll = select.poll()
+
+    def begin(self, channel: Channel, rank: int) -> None:
+        """Be the keeper of this rank, in a process that was just forked for it."""
+        self._channel = channel
+        self._rank = rank
+        self._membership = Membership(self._folder)
         self._wake, wake_end = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(wake_end, False)
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-        self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._poll.register(channel.fileno(), select.POLLIN)
 

@@ -146,8 +146,15 @@ class Stores:
         return self._queue.trouble()
 
     def close(self) -> None:
-        for number, saver in self._savers.items():
-            (kill if self._under_way[number] else dismiss)(saver)
+        for number in list(self._savers):
+            if self._under_way[number]:
+                kill(self._savers.pop(number))
+        dismiss(self._savers.values())
+        self._savers.clear()
+
+    def pids(self) -> list[int]:
+        """Of the savers."""
+        return [saver.pid for saver in self._savers.values()]
 
     # How it is done
 

@@ -8,13 +8,13 @@ the process between has died. "Nothing is left" is what waitpid says: no child.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 _TO_DEFAULT = [
     getattr(signal, name)
@@ -27,7 +27,13 @@ def adopt_orphans() -> bool:
     """Make this process the parent of whatever loses its parent below it. False where the system has no such thing."""
     if not sys.platform.startswith("linux"):
         return False
-    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    return bool(_libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    """Made before the fork, it is shared memory in each keeper."""
+    return ctypes.CDLL(None)
 
 
 def start(
@@ -140,23 +146,34 @@ def _processes_by_ps() -> Iterator[tuple[int, int, bool]]:
         yield int(pid), int(parent), state.startswith("Z")
 
 
-def rename_process(title: str) -> None:
-    """Show `title` in `ps` and `top` for this process, as far as the room of its first command line goes.
-
-    It is more than politeness: `pkill -9 -f sc.pyz` is how people get rid of `sc`, and must not hit the
-    keepers, which then end the runs.
-    """
-    if not sys.platform.startswith("linux"):
-        return
+@functools.cache
+def title_room() -> tuple[int, int]:
+    """Where the command line lies in this process's memory and in that of its forks, and its length: (0, 0) where
+    this is not known."""
     try:
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
         start, end = int(fields[45]), int(fields[46])  # proc(5): arg_start, arg_end
     except (OSError, ValueError, IndexError):
+        return 0, 0
+    return start, end - start
+
+
+def rename_process(title: bytes) -> None:
+    """Show `title` in `ps` and `top` for this process, as far as the room of its first command line goes.
+
+    It is more than politeness: `pkill -9 -f sc.pyz` is how people get rid of `sc`, and must not hit the
+    keepers, which then end the runs.
+    """
+    start, room = title_room()
+    if room < 2:
         return
-    room = end - start
-    if start == 0 or room < 2:
-        return
-    text = title.encode()[: room - 1]
-    ctypes.memmove(start, text + b"\0" * (room - len(text)), room)
-    ctypes.CDLL(None).prctl(PR_SET_NAME, title.encode()[:15], 0, 0, 0)
+    try:
+        memory = os.open("/proc/self/mem", os.O_WRONLY)
+        os.pwrite(memory, title[: room - 1].ljust(room, b"\0"), start)
+        os.close(memory)
+        name = os.open("/proc/self/comm", os.O_WRONLY)
+        os.write(name, title[:15])
+        os.close(name)
+    except OSError:
+        return  # as in a sandbox: a name is not worth more
