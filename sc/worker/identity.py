@@ -38,6 +38,9 @@ class Habits:
     notice_seconds: float = 5.0
     """Between looks for a notice that the machine will be taken away."""
 
+    poll_seconds: float = 12.0
+    """Between looks for a part where there was none; a fifth as often while runs of its own go on and it costs."""
+
     def that(self, lingers: bool) -> Habits:
         """The same, for a machine that costs nothing, or does."""
         return replace(self, lingers=lingers)
@@ -45,7 +48,13 @@ class Habits:
 
 FAR = Habits()
 """Where the job's place is S3, and each look is a request that costs."""
-NEAR = Habits(heartbeat_seconds=2.0, stop_seconds=1.0, records_seconds=10.0, log_seconds=10.0)
+NEAR = Habits(
+    heartbeat_seconds=2.0,
+    stop_seconds=1.0,
+    records_seconds=10.0,
+    log_seconds=10.0,
+    poll_seconds=0.5,
+)
 """Where it is a folder."""
 
 

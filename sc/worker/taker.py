@@ -13,9 +13,8 @@ from sc.storage import Storage
 from sc.worker.identity import Habits
 from sc.worker.leaving import may_leave
 
-POLLS_PER_LEASE = 10
-BUSY_POLLS_PER_LEASE = 2
-"""With runs of its own going on, a worker looks less often for what others let go."""
+BUSY_POLLS = 5
+"""With runs of its own going on, a worker looks so many times less often for what others let go."""
 
 
 class Taker:
@@ -80,10 +79,10 @@ class Taker:
 
     def next_try(self, now: float, is_busy: bool) -> float:
         """When to look again after there was nothing; spread, so that not all come at once."""
-        per_lease = BUSY_POLLS_PER_LEASE
-        if self._habits.lingers or not is_busy:
-            per_lease = POLLS_PER_LEASE
-        return now + self.job.lease_seconds / per_lease * self._random.uniform(0.5, 1.5)
+        seconds = min(self._habits.poll_seconds, self.renew_seconds)
+        if is_busy and not self._habits.lingers:
+            seconds *= BUSY_POLLS
+        return now + seconds * self._random.uniform(0.5, 1.5)
 
     def reconsider(self, part: int) -> None:
         """A part that we had to let go of may be taken again."""
