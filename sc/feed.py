@@ -97,13 +97,16 @@ class BatchFeed:
         errands: Errands,
         records: Records,
         show: Show,
+        fresh_below: str = "",
     ) -> None:
+        """Below `fresh_below`, if it is a place, lies nothing yet: no old code has to be removed there."""
         self._runs: Iterator[Run] = iter(runs)
         self._tally = tally
         self._storage = storage
         self._errands = errands
         self._records = records
         self._show = show
+        self._fresh = paths.join(fresh_below, "") if fresh_below else ""
         self._ready: deque[Run] = deque()
         self._chunks: dict[int, list[Run]] = {}
         self._chunk = FIRST_CHUNK
@@ -155,12 +158,18 @@ class BatchFeed:
         codes = [
             paths.join(run.remote_output_path, paths.STATUS_CODE)
             for run in chunk
-            if self._storage.local_path(run.remote_output_path) is None
+            if self._may_have_code(run.remote_output_path)
         ]
         if codes:
             self._chunks[self._errands.ask(_forget, codes)] = chunk
         else:
             self._ready.extend(chunk)
+
+    def _may_have_code(self, place: str) -> bool:
+        """False for places where there can be none, and where the executor removes it itself."""
+        if self._fresh and place.startswith(self._fresh):
+            return False
+        return self._storage.local_path(place) is None
 
     def _hear(self, seconds: float) -> None:
         for answer in self._errands.answers(seconds):

@@ -125,7 +125,13 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
     errands = Errands(open_storage)
     url = paths.job(batch.remote_output_path, args.name)
     feed = BatchFeed(
-        islice(batch.runs, total), tally, storage, errands, Records(url, _worker_id()), shown.show
+        islice(batch.runs, total),
+        tally,
+        storage,
+        errands,
+        Records(url, _worker_id()),
+        shown.show,
+        fresh_below=_fresh(storage, batch.remote_output_path),
     )
     try:
         ending = execute(plan, feed, open_storage)
@@ -140,6 +146,13 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
     if feed.trouble:
         raise StorageError(feed.trouble)
     return tally.exit_code(ending)
+
+
+def _fresh(storage: Storage, place: str) -> str:
+    """The place, if nothing lies below it yet. Not asked of a folder: there it would help nobody."""
+    from sc.staging import is_fresh
+
+    return place if storage.local_path(place) is None and is_fresh(storage, place) else ""
 
 
 def _plan(batch: Batch) -> Plan:

@@ -229,6 +229,27 @@ def test_a_running_job_is_not_started_twice(program: Program, tmp_path: Path) ->
     assert program.run("apply", "commands/recipe.yaml", "--wait", cwd=tmp_path).returncode == 0
 
 
+def test_a_job_of_this_machine_is_listed_and_stopped_by_its_name(
+    program: Program, tmp_path: Path
+) -> None:
+    name = f"trial-{os.getpid()}"
+    write_batch(tmp_path, ["echo begun; sleep 986"])
+    words = ["split", "recipe.yaml", "batch.json", "commands", "--start", "--name", name]
+    assert program.run(*words, cwd=tmp_path).returncode == 0
+    wait_until(lambda: list(tmp_path.glob("out/0/stdout")))
+    listed = program.run("ps", name, "--json", cwd=tmp_path)
+    assert listed.returncode == 0
+    assert [machine["job"] for machine in json.loads(listed.stdout)] == [name]
+    stopped = program.run("stop", name, cwd=tmp_path)
+    assert stopped.returncode == 0, stopped.stderr
+    assert workers_of(tmp_path) == []
+    assert codes(tmp_path, 1) == [None]
+    assert (tmp_path / "out/0/stdout").read_text() == "begun\n"
+    waited = program.run("apply", "commands/recipe.yaml", "--wait", cwd=tmp_path)
+    assert waited.returncode == 3
+    assert "the job was stopped; 1 part of 1 are left" in waited.stderr
+
+
 def test_an_interrupted_batch_leaves_no_process_and_can_go_on(
     program: Program, tmp_path: Path
 ) -> None:

@@ -52,14 +52,15 @@ def near() -> Storage:
 
 @contextmanager
 def feeding(
-    folder: Path, count: int, opening: Callable[[], Storage]
+    folder: Path, count: int, opening: Callable[[], Storage], fresh_below: str = ""
 ) -> Iterator[tuple[BatchFeed, Tally]]:
     runs = (Run("true", str(folder / str(number))) for number in range(count))
     tally = Tally(count)
     records = Records(str(folder / ".sc/batch"), "w")
     errands = Errands(opening)
     try:
-        yield BatchFeed(runs, tally, opening(), errands, records, lambda *_: 1.0), tally
+        feed = BatchFeed(runs, tally, opening(), errands, records, lambda *_: 1.0, fresh_below)
+        yield feed, tally
     finally:
         errands.close()
 
@@ -108,6 +109,14 @@ def test_if_old_codes_cannot_be_removed_nothing_is_started(tmp_path: Path) -> No
         assert take(feed) is None
         assert feed.is_stopping()
         assert "s3:DeleteObject" in feed.trouble
+
+
+def test_where_nothing_lies_yet_nothing_is_removed(tmp_path: Path) -> None:
+    with feeding(tmp_path, 3, broken, str(tmp_path)) as (feed, _):
+        assert take(feed) is not None
+        assert feed.trouble == ""
+    with feeding(tmp_path, 3, broken, str(tmp_path / "elsewhere")) as (feed, _):
+        assert take(feed) is None
 
 
 def test_records_of_all_runs_are_stored_at_the_end(tmp_path: Path) -> None:
