@@ -252,7 +252,7 @@ def _tell_left(intended: Intended, ended: Ended) -> None:
     url, parts = intended.launch.job_url, intended.job.parts
     was_stopped = intended.storage.stat(paths.stop(url)) is not None
     why = "the job was stopped" if was_stopped else "nobody works on the job any more"
-    say(f"sc: {why}; {reports.parts(parts - ended.parts)} of {parts:,} are left")
+    say(f"sc: {why}, with {parts - ended.parts:,} of {reports.parts(parts)} undone")
     say(f"sc: its machines' logs are in {paths.join(url, 'logs')}")
     say("sc: for what is left: split again with --skip-completed, and start that")
 
