@@ -17,6 +17,7 @@ always fails cannot start machines for ever, even if nobody watches.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -33,6 +34,8 @@ from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
 
 READY_FILE = "/var/lib/sc/ready"
 """There once the worker has proved that this image boots; the bootstrap's watchdog looks for it."""
+LEFT_FILE = "/var/lib/sc/left"
+"""There once the worker has nothing more to do; its end may come before it has exited, and is no failure then."""
 METADATA = "http://169.254.169.254"
 
 
@@ -97,6 +100,7 @@ class InstanceSide:
         metadata: Reads,
         aws: Optional[Callable[[str], Aws]] = None,
         ready_file: str = READY_FILE,
+        left_file: str = LEFT_FILE,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -117,7 +121,7 @@ class InstanceSide:
         self._metadata = metadata
         self._connect = aws or Boto3
         self._aws: Optional[Aws] = None
-        self._ready_file = ready_file
+        self._ready_file, self._left_file = ready_file, left_file
         self._now = now
         self._sleep = sleep
 
@@ -153,8 +157,7 @@ class InstanceSide:
 
         Never raises; a refusal only means that lost machines are not replaced, and is returned by `refused`.
         """
-        with open(self._ready_file, "a", encoding="ascii"):
-            pass
+        _touch(self._ready_file)
         self.refused = self._try(
             "resume_processes",
             {"AutoScalingGroupName": self.group, "ScalingProcesses": ["ReplaceUnhealthy"]},
@@ -170,6 +173,7 @@ class InstanceSide:
         group, the launch template and the security group: the one with the smallest id, so that no two
         wait for each other. Returns quickly or after some minutes; the caller then just exits. Never raises.
         """
+        _touch(self._left_file)
         try:
             if job_over and self._is_the_one_that_stays():
                 tell(f"The job is over: {self.id} removes what was made for it")
@@ -186,6 +190,7 @@ class InstanceSide:
 
     def give_back(self, tell: Tell) -> None:
         """End this machine and let AWS bring another in its place (spot notice, or a machine that is unwell)."""
+        _touch(self._left_file)
         self._end_myself(decrement=False, tell=tell)
 
     def _is_the_one_that_stays(self) -> bool:
@@ -225,6 +230,12 @@ class InstanceSide:
 
         moment = str(json.loads(action)["time"]).replace("Z", "+00:00")
         return datetime.datetime.fromisoformat(moment).timestamp() - self._now()
+
+
+def _touch(path: str) -> None:
+    """A disk that is full must not keep a machine alive."""
+    with contextlib.suppress(OSError), open(path, "a", encoding="ascii"):
+        pass
 
 
 def in_service(group: dict[str, Any]) -> list[str]:

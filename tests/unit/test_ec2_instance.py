@@ -39,6 +39,7 @@ def here(facts: Mapping[str, str], aws: FakeAws, tmp_path: Path) -> InstanceSide
         facts if isinstance(facts, Facts) else Facts({**FACTS, **facts}),
         aws=lambda region: aws,
         ready_file=str(tmp_path / "ready"),
+        left_file=str(tmp_path / "left"),
         now=lambda: 1_800_000_000.0,
         sleep=lambda seconds: None,
     )
@@ -123,6 +124,7 @@ MYSELF = (
 
 def test_while_others_work_a_machine_takes_its_place_with_it(tmp_path: Path) -> None:
     assert left(FakeAws(), tmp_path, job_over=False) == [MYSELF]
+    assert (tmp_path / "left").exists()
 
 
 def test_at_the_end_only_the_one_with_the_smallest_id_stays(tmp_path: Path) -> None:
