@@ -18,6 +18,8 @@ from typing import Callable, NamedTuple, Optional, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _SMALL_BYTES = 64 * 1024
+_SENT_AT_ONCE = 256 * 1024
+"""`sendall` takes the time-out for the whole of its data: a large part over a thin line needs more."""
 
 
 class Request(NamedTuple):
@@ -193,7 +195,7 @@ def _exchange(
             connection.send(head + body)  # one packet: a second one costs a tenth of a millisecond
         else:
             connection.send(head)
-            connection.send(body)
+            _send_large(connection, body)
     except (BrokenPipeError, ConnectionResetError) as error:
         # A server that refuses may answer before it has read all of the body: hear it out.
         try:
@@ -203,6 +205,14 @@ def _exchange(
         connection.close()
         return response
     return _response(connection, request.method)
+
+
+def _send_large(connection: http.client.HTTPConnection, body: bytes) -> None:
+    for start in range(0, len(body), _SENT_AT_ONCE):
+        connection.send(memoryview(body)[start : start + _SENT_AT_ONCE])
+    sock = connection.sock
+    if sock is not None:  # the kernel still holds some megabytes, which have to go out first
+        sock.settimeout(2 * (sock.gettimeout() or 0) or None)
 
 
 def _head(request: Request, target: str, headers: Mapping[str, str]) -> bytes:

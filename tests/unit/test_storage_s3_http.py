@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -176,6 +177,27 @@ def test_a_stall_ends() -> None:
     with serving(stall) as server, pytest.raises(Trouble, match="no answer in time") as caught:
         ask(plain(), server)
     assert caught.value.reached
+
+
+def test_a_thin_line_is_no_stall() -> None:
+    """The whole takes longer than the time-out, but there is always something that moves."""
+
+    def sip(connection: socket.socket) -> None:
+        head = connection.recv(4096).partition(b"\r\n\r\n")
+        left = (24 << 20) - len(head[2])
+        while left > 0:
+            time.sleep(0.1)
+            some = len(connection.recv(min(left, 1 << 20), socket.MSG_WAITALL))
+            if not some:
+                return
+            left -= some
+        connection.sendall(OK)
+
+    connections = plain()
+    with serving(sip) as server:
+        request = Request("PUT", server.url, "/a", {"host": "x"}, b"x" * (24 << 20))
+        assert connections(request, 1.0, 1.0).body == b"ok"
+        connections.close()
 
 
 def test_a_refusal_before_the_body_was_read_is_heard() -> None:
