@@ -2,7 +2,7 @@
 
     front.calls                              what was called, in order
     front.after(3, do)                       run `do(call)` when the 3rd call has taken effect, before its answer
-    front.before(3, do)                      run `do(call)` before the 3rd call is let in
+    front.before("CreateLaunchTemplate", do) run `do(call)` before the next such call is let in
     front.fail("CreateAutoScalingGroup", …)  the next such call, or several, are refused
 
 Calls are counted from 1 and only where their caller is "laptop" (machines call when they like).
@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, Union
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
@@ -72,19 +72,20 @@ class Front:
     services: Mapping[str, Optional[Callable[[Call], Any]]] = field(default_factory=dict)
     """Those that there are: with what answers, as JSON, for those that moto lacks."""
     calls: list[Call] = field(default_factory=list)
-    _after: dict[int, Hook] = field(default_factory=dict)
-    _before: dict[int, Hook] = field(default_factory=dict)
+    _after: dict[Union[int, str], Hook] = field(default_factory=dict)
+    _before: dict[Union[int, str], Hook] = field(default_factory=dict)
     _faults: list[_Fault] = field(default_factory=list)
 
     def actions(self, caller: Optional[str] = LAPTOP) -> list[str]:
         """The names of the calls of one caller, or of all, in order."""
         return [call.action for call in self.calls if caller in (None, call.caller)]
 
-    def after(self, number: int, do: Hook) -> None:
-        self._after[number] = do
+    def after(self, which: Union[int, str], do: Hook) -> None:
+        """`which` is the number of a call, or the name of an action."""
+        self._after[which] = do
 
-    def before(self, number: int, do: Hook) -> None:
-        self._before[number] = do
+    def before(self, which: Union[int, str], do: Hook) -> None:
+        self._before[which] = do
 
     def fail(
         self, action: str, code: str, message: str = "told to", times: int = 1, status: int = 400
@@ -155,9 +156,10 @@ class Front:
         )
         return answered[0], answered[1], b"".join(pieces)
 
-    def _run(self, hooks: dict[int, Hook], call: Call) -> None:
-        if call.caller == LAPTOP and call.number in hooks:
-            hooks.pop(call.number)(call)
+    def _run(self, hooks: dict[Union[int, str], Hook], call: Call) -> None:
+        for which in (call.number, call.action):
+            if call.caller == LAPTOP and which in hooks:
+                hooks.pop(which)(call)
 
 
 def _refusal(
