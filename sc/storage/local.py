@@ -14,7 +14,7 @@ from sc.errors import InputError, MissingError
 from sc.storage import Entry
 from sc.storage.atomic_files import Draft, NoLinks, draft, write_all
 from sc.storage.local_clock import FolderClock
-from sc.storage.local_errors import told
+from sc.storage.local_errors import opened, told
 from sc.storage.local_listing import holds_any, walk
 from sc.storage.places import Folder, Location, child
 from sc.storage.tickets import ABSENT, Tickets, fresh_status, tag_of
@@ -62,14 +62,9 @@ class LocalStorage:
 
     def put_file(self, place: str, path: str) -> None:
         target = self._file(place)
-        with told(path, "read"):
-            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with told(place, "written"), draft(target) as new:
-                _copy(source, new, os.fstat(source).st_size)
-                new.publish(target)
-        finally:
-            os.close(source)
+        with opened(path) as source, told(place, "written"), draft(target) as new:
+            _copy(source, new, os.fstat(source).st_size)
+            new.publish(target)
 
     def get(self, place: str, start: int = 0) -> bytes:
         path = self._file(place)

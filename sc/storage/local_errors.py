@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -59,6 +61,19 @@ def told(place: str, done: str) -> Iterator[None]:
                 "check the disk or the mount that it is on."
             )
         raise StorageError(sentence.format(place=place, done=done)) from error
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A file of this machine, open for reading. Raises StorageError for anything but a file."""
+    with told(path, "read"):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never wait on a pipe
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise StorageError(f"{path} cannot be read, it is no regular file: name one.")
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _braced(text: str) -> str:

@@ -11,13 +11,13 @@ from typing import Callable, Optional
 from sc.errors import InputError, StorageError
 from sc.storage import Entry
 from sc.storage.atomic_files import draft
-from sc.storage.local_errors import told
+from sc.storage.local_errors import opened, told
 from sc.storage.places import Bucket, Location, child
 from sc.storage.s3_answers import modified, server_time, tag_of
 from sc.storage.s3_client import Answer, Ask, Client
 from sc.storage.s3_deleting import delete_keys
 from sc.storage.s3_errors import Purpose
-from sc.storage.s3_files import PART_BYTES, Target, download, upload
+from sc.storage.s3_files import PART_BYTES, Target, download, read_at, upload
 from sc.storage.s3_listing import folders, objects
 
 _MISSING = frozenset([404])
@@ -63,18 +63,12 @@ class S3Storage:
 
     def put_file(self, place: str, path: str) -> None:
         target = self._object(place)
-        with told(path, "read"):
-            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with opened(path) as source, told(path, "read"):
             size = os.fstat(source).st_size
             if size > PART_BYTES:
                 upload(self._client(), target, source, size)
             else:
-                with told(path, "read"), os.fdopen(os.dup(source), "rb") as file:
-                    data = file.read(size)
-                self._written(target, data)
-        finally:
-            os.close(source)
+                self._written(target, read_at(source, 0, size))
 
     def get(self, place: str, start: int = 0) -> bytes:
         ask = self._reading(self._object(place))

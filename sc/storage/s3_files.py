@@ -67,7 +67,12 @@ def _sent_parts(client: Client, ask: Ask, upload_id: str, source: int, size: int
 
     def send(number: int) -> str:
         start = (number - 1) * step
-        body = read_exactly(source, start, min(step, size - start), ask.purpose.place)
+        body = read_at(source, start, min(step, size - start))
+        if len(body) < min(step, size - start):
+            raise StorageError(
+                f"{ask.purpose.place} cannot be written, its file became shorter meanwhile: "
+                "try again when nothing writes to it any more."
+            )
         query = {"partNumber": str(number), "uploadId": upload_id}
         return tag_of(client.ask(ask._replace(method="PUT", query=query, body=body)).headers)
 
@@ -99,16 +104,13 @@ def _is_there(client: Client, ask: Ask, parts: int, size: int) -> bool:
     return found.status == 200 and same_size and tag_of(found.headers).endswith(f"-{parts}")
 
 
-def read_exactly(source: int, start: int, size: int, place: str) -> bytes:
-    """That part of a file, which may grow but must not shrink meanwhile."""
+def read_at(source: int, start: int, size: int) -> bytes:
+    """That part of a file; less only if the file ends before. `pread` may give less at any time."""
     chunks = []
     while size > 0:
         chunk = os.pread(source, size, start)
         if not chunk:
-            raise StorageError(
-                f"{place} cannot be written, its file became shorter meanwhile: try again when "
-                "nothing writes to it any more."
-            )
+            break
         chunks.append(chunk)
         start, size = start + len(chunk), size - len(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -277,6 +277,15 @@ def test_a_file_that_is_not_there_is_named(storage: Storage, place: str, tmp_pat
     assert names(storage, place) == []
 
 
+def test_what_is_no_file_is_not_put(storage: Storage, place: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(StorageError, match=f"{name} cannot be read, it is no regular file"):
+            storage.put_file(join(place, "a"), str(tmp_path / name))
+    assert names(storage, place) == []
+
+
 def test_only_the_first_creates(storage: Storage, place: str) -> None:
     one = join(place, "claims", "1")
     tag = storage.create(one, b"first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import botocore.exceptions as boto
@@ -192,6 +193,19 @@ def test_an_upload_that_fails_leaves_no_parts_behind(large: Path) -> None:
     assert parts.seen[-1] == "DELETE /a?uploadId=7"
     parts = Parts(no(404, "NoSuchUpload"))
     with pytest.raises(StorageError, match="lost the parts"):
+        put_large(parts, large)
+    assert parts.seen[-1] == "DELETE /a?uploadId=7"
+
+
+def test_a_file_that_becomes_shorter_is_told(large: Path) -> None:
+    class Shortening(Parts):
+        def __call__(self, request: Request) -> Response:
+            if request.target == "/a?uploads=":
+                os.truncate(large, 5)
+            return super().__call__(request)
+
+    parts = Shortening()
+    with pytest.raises(StorageError, match="became shorter meanwhile"):
         put_large(parts, large)
     assert parts.seen[-1] == "DELETE /a?uploadId=7"
 
