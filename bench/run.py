@@ -3,6 +3,8 @@
 
     bench/run.py local                      5,000 short runs, outputs on tmpfs
     bench/run.py s3                         1,000 short runs, outputs on a SeaweedFS of this machine
+    bench/run.py idle                       64 slots that sleep: CPU and memory of sc itself
+    bench/run.py million                    memory over a batch of 1,000,000 runs
     bench/run.py local --rounds 7 --json    the same, as data
     bench/run.py local --only limit saturn  only these contenders
 
@@ -21,10 +23,12 @@ import time
 from pathlib import Path
 
 import equipment
+import idle_cost
 import local_rate
+import million
 import s3_rate
 
-MEASUREMENTS = {"local": local_rate, "s3": s3_rate}
+MEASUREMENTS = {"local": local_rate, "s3": s3_rate, "idle": idle_cost, "million": million}
 
 
 def parser() -> argparse.ArgumentParser:
