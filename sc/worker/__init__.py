@@ -92,7 +92,7 @@ def work(job_url: str, here: Surroundings) -> Worked:
         log_descriptor(sys.stderr.fileno()),
     )
     with _signals_noted() as signals:
-        desk = Desk(lambda: ClerkProcess(plan), here.say)
+        desk = Desk(lambda: ClerkProcess(plan), here.say, lingers=here.lingers)
         try:
             prepared = _prepare(job_url, here, desk, signals)
         except ScError as error:

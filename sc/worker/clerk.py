@@ -171,8 +171,6 @@ class Clerk:
     def _dropped(self, origin: int) -> None:
         """The desk could not wait for our renewal any longer."""
         self._parts.drop(origin)
-        if not self._habits.lingers:
-            self._end("The storage did not answer for longer than a claim lasts.", drops=True)
 
     def _gone(self, origin: int) -> None:
         for claim in self._parts.gone(origin):

@@ -32,6 +32,8 @@ CLERKS = 4
 """So many may live and die, one after the other, before the worker gives up."""
 FAREWELL_SECONDS = 150.0
 """What the clerk gets to write the last things; the storage itself tries for about a minute."""
+LAST_TRY_SECONDS = 20.0
+"""The same, where it could not do its work before."""
 
 
 @dataclass
@@ -67,7 +69,9 @@ class Desk:
         start_clerk: Callable[[], ClerkAtWork],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        lingers: bool = True,
     ) -> None:
+        """`lingers`: an outage of the storage is waited for; else it ends the worker, as its machine costs money."""
         self.job: Optional[Job] = None
         self.refusal = ""
         """Why this worker cannot work; empty while it can."""
@@ -76,6 +80,7 @@ class Desk:
         self._line = Line(start_clerk)
         self._say = say
         self._clock = clock
+        self._lingers = lingers
         self._queue: deque[Task] = deque()
         self._parts: dict[int, _Part] = {}
         self._revoked: dict[int, frozenset[str]] = {}
@@ -160,7 +165,7 @@ class Desk:
         """Have the last things written, and let the clerk go."""
         self._goodbye = messages.Goodbye(state, error)
         self._send(self._goodbye)
-        end = self._clock() + FAREWELL_SECONDS
+        end = self._clock() + (LAST_TRY_SECONDS if self.refusal else FAREWELL_SECONDS)
         while self.farewell is None and not self._line.is_dead and self._clock() < end:
             self.wait_for_news(1.0)
         self._line.end(5.0 if self.farewell else 0.0)
@@ -235,6 +240,8 @@ class Desk:
             if part.left and self._clock() > part.until:
                 self._send(messages.Dropped(origin))
                 self._revoke(origin, "its claim could not be renewed in time")
+                if not self._lingers:
+                    self.refusal = "The storage did not answer for longer than a claim lasts."
 
     def _revoke(self, origin: int, why: str) -> None:
         part = self._parts.pop(origin, None)

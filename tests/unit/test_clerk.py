@@ -149,20 +149,6 @@ def test_an_outage_loses_nothing_and_the_desk_decides() -> None:
     assert done(storage)[part.part].completed == 2
 
 
-def test_an_outage_longer_than_the_lease_ends_a_worker_that_costs_money() -> None:
-    storage = new_job(parts=1)
-    office = opened(storage)
-    part = office.part()
-    storage.is_down = True
-    office.pass_time(120)
-    office.tell(messages.Dropped(part.origin))
-    assert office.all(messages.Over)[0].drops
-    lingering = opened(new_job(parts=1), habits=NEAR.that(lingers=True))
-    part = lingering.part()
-    lingering.tell(messages.Dropped(part.origin))
-    assert not lingering.all(messages.Over)
-
-
 def test_a_part_that_was_dropped_is_given_back_when_nothing_of_it_goes_on() -> None:
     storage = new_job(parts=1)
     office = opened(storage, habits=NEAR.that(lingers=True))

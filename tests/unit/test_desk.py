@@ -49,11 +49,11 @@ class PlayedClerk:
 class Room:
     """A desk, its clerks, and what it has said aloud."""
 
-    def __init__(self) -> None:
+    def __init__(self, lingers: bool = True) -> None:
         self.clock = Clock()
         self.clerks: list[PlayedClerk] = []
         self.said: list[str] = []
-        self.desk = Desk(self._start, self.said.append, self.clock)
+        self.desk = Desk(self._start, self.said.append, self.clock, lingers)
         self.desk.begin(2)
 
     def _start(self) -> PlayedClerk:
@@ -144,6 +144,19 @@ def test_what_nobody_has_renewed_is_stopped(room: Room) -> None:
     room.desk.tick(IDLE)
     assert room.desk.revoked() == frozenset([1])
     assert room.clerk.hear(messages.Dropped) == [messages.Dropped(1)]
+    assert not room.desk.is_stopping()
+
+
+def test_an_outage_longer_than_the_lease_ends_a_worker_that_costs_money() -> None:
+    room = Room(lingers=False)
+    room.say(room.part(1, until=room.clock.now + 100))
+    room.clock.now += 101
+    room.desk.tick(IDLE)
+    assert room.desk.is_stopping()
+    assert "did not answer" in room.desk.why_stopping
+    room.say(messages.Farewell(False, 0, 0, 0, ""))
+    room.desk.close("failed")
+    room.clerk.side.close()
 
 
 def test_a_new_clerk_is_told_everything(room: Room) -> None:
