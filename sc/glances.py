@@ -1,6 +1,6 @@
 """`glances/…`: what one LIST tells of all workers of a job, in the names of tiny objects.
 
-    glances/<worker>.<state>.<completed>.<failed>.<lost>.<running>.<waiting>.<slots>.<seconds>.<running seconds>
+    glances/<worker>.<state>.<completed>.<failed>.<lost>.<running>.<waiting>.<slots>.<milliseconds>.<running seconds>
 
 A heartbeat tells everything of one worker, and costs a request each to be read. Whoever watches a job of a hundred
 workers, or has to know how many runs of all of them have failed, lists this folder instead. A worker writes its new
@@ -31,7 +31,7 @@ class Glance(NamedTuple):
     waiting: int = 0
     """Taken, and not started yet."""
     slots: int = 0
-    seconds: int = 0
+    milliseconds: int = 0
     """That the completed and failed runs took, together."""
     running_seconds: int = 0
     """For which the running ones have been going on, together."""

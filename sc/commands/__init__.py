@@ -41,6 +41,7 @@ WORDS = (
     Word("batch", "run a batch here, on this machine"),
     Word("split", "cut a batch into parts for many machines, and start them with --start"),
     Word("apply", "start a recipe that split has written"),
+    Word("watch", "see what goes on in a job, until its end"),
     Word("work", "take parts of a job until none is left (what machines run)"),
     Word("ps", "list the jobs and machines that are running"),
     Word("summarize-batch", "tell what became of each run of a batch"),

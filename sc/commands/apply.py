@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sc import commands_folder
-from sc.commands.following import after_start, follow
+from sc import commands_folder, paths
+from sc.commands.arguments import add_max_failures, add_on_end
+from sc.commands.following import after_start, follow, follow_started
 from sc.commands.starting import Work, check_sync, intend, start
 from sc.commands.voice import command_line, say, tell
+from sc.commands.watch import followed_by_url
 from sc.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument("recipe", metavar="RECIPE_YAML", help="as 'sc split' has written it")
     parser.add_argument("--start", action="store_true", help="start the machines")
     parser.add_argument("--wait", action="store_true", help="stay until the job has ended")
+    add_max_failures(parser.add_argument)
+    add_on_end(parser.add_argument)
     parser.add_argument(
         "--sync",
         metavar="SRC[:DEST]",
@@ -62,18 +67,25 @@ def run(args: argparse.Namespace) -> int:
     """Check, start, follow."""
     from sc.storage import open_storage
 
+    if args.on_end and not args.wait:
+        raise InputError("apply: --on-end needs --wait: who does not wait does not see the end")
+    if args.max_failures and not args.start:
+        raise InputError("apply: --max-failures needs --start: a job has it from its beginning")
     found = _find(args)
     if not found.parts:
         say("sc: nothing is left to be run")
         return ExitCode.OK
     storage = open_storage()
-    is_watching = args.wait and not args.start
+    if args.wait and not args.start:
+        recipe = found.file.recipe
+        url = paths.job(found.work.remote_output_path, recipe.name)
+        return follow(followed_by_url(storage, url, recipe.region or ""), args, only_last=True)
     with TemporaryDirectory(prefix="sc-") as packing:
-        intended = intend(found.file.recipe, found.work, storage, packing, may_run=is_watching)
+        intended = intend(found.file.recipe, found.work, storage, packing)
         if args.start:
             start(intended, _contents(found), tell)
-    if args.wait:
-        return follow(intended, args, args.recipe)
+    if args.start and args.wait:
+        return follow_started(intended, args, args.recipe)
     if args.start:
         return after_start(intended, args.recipe)
     say(f"sc: {args.recipe} is ready; start it with:")
@@ -94,7 +106,8 @@ def _find(args: argparse.Namespace) -> Found:
             f"with: {command_line('split', args.recipe, 'BATCH', 'COMMANDS_DIR')}"
         )
     base = args.file_syncs_base_dir_url or split.file_syncs_base_dir_url or ""
-    return Found(file, _work(split, extra, base), split.parts)
+    work = replace(_work(split, extra, base), max_failures=args.max_failures)
+    return Found(file, work, split.parts)
 
 
 def _work(split: commands_folder.Split, extra: list[str], base: str) -> Work:

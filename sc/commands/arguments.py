@@ -33,6 +33,32 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{name}: {text}; 'sc {name} --help' tells what it takes")
 
 
+def failures_limit(text: str) -> str:
+    """The type of `--max-failures`: `N` or `N%`."""
+    from sc.halting import is_limit
+
+    if text and not is_limit(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of runs nor a share as 5%")
+    return text
+
+
+def add_max_failures(add: Callable[..., Any]) -> None:
+    """`--max-failures`, the same for every command that has it. `add` is the parser's or group's `add_argument`."""
+    add(
+        "--max-failures",
+        metavar="N|N%",
+        type=failures_limit,
+        default="",
+        help="start nothing more when so many runs have failed (a share: of all, once 20 have ended)",
+    )
+
+
+def add_on_end(add: Callable[..., Any]) -> None:
+    """`--on-end`, the same for every command that has it."""
+    help_ = "run this at the job's end, with SC_JOB, SC_EXIT_CODE, SC_FAILED … in its environment"
+    add("--on-end", metavar="COMMAND", help=help_)
+
+
 def at_least(smallest: int) -> Callable[[str], int]:
     """The type of a whole number from `smallest` up."""
 

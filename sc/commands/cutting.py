@@ -50,6 +50,10 @@ def _folder(args: argparse.Namespace) -> str:
         )
     if args.wait and not args.start:
         raise InputError("--wait needs --start: there is nothing to wait for")
+    if args.on_end and not args.wait:
+        raise InputError("--on-end needs --wait: who does not wait does not see the end")
+    if args.max_failures and not args.start:
+        raise InputError("--max-failures needs --start; give it to 'sc apply' otherwise")
     return named[0] if named else commands_folder.DEFAULT
 
 

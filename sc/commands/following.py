@@ -1,262 +1,238 @@
-"""What `split --start` and `apply` share once machines work: one display until the job's end, and its exit code."""
+"""Following a job to its end: `sc watch`, and `--wait` of split and apply. One loop, one exit code."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from sc import commands_folder, paths
-from sc.commands.progress import Progress
-from sc.commands.voice import command_line, is_terminal, result, say
-from sc.errors import ExitCode, MissingError
+from sc import commands_folder
+from sc.commands.displays import Display, pick_display
+from sc.commands.ending import Ended, run_on_end, tell_end
+from sc.commands.paying import Bill
+from sc.commands.voice import command_line, say
+from sc.errors import CloudError, ExitCode
 
 if TYPE_CHECKING:
-    from sc.claims import DoneNote
     from sc.commands.starting import Intended
-    from sc.heartbeats import Heartbeat
-    from sc.storage import Entry, Storage
+    from sc.fleets import Fleet
+    from sc.job_state import State
+    from sc.screen import View
+    from sc.staging import Job
+    from sc.storage import Storage
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
-DONE_EVERY_SECONDS = 60.0
-"""All of `done/` is listed so often; else only when the workers say that they are through."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, NEAR_PAUSE_SECONDS = 0.2, 5.0, 1.0
+"""Between two looks: they soon get rarer. NEAR is a job in a folder of this machine."""
+REDRAW_SECONDS = 1.0
 ABANDONED_AFTER_SECONDS = 90.0
-"""Without a machine and without a fresh heartbeat for so long nobody works any more."""
+"""Without a machine and without a worker that says something for so long nobody works any more."""
+UNKNOWN_AFTER_SECONDS = 600.0
+"""The same, where nobody may be asked whether there are machines."""
 LEAVE_SECONDS = 15.0
-SHOWN = 5
-_GOOD_NOTE = len('{"completed":1234567890}')
-"""A longer note under `done/` tells of something that went wrong, and is read."""
 
 
-@dataclass
-class Ended:
-    """What `done/` says. Notes of parts in which all went well are counted, not read."""
+@dataclass(frozen=True)
+class Followed:
+    """A job, and all that is needed to look after it."""
 
-    parts: int = 0
-    failed: int = 0
-    lost: list[str] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-    _read: set[str] = field(default_factory=set)
+    storage: Storage
+    url: str
+    job: Job
+    fleet_of: Callable[[State], Fleet]
+    """Who knows its machines, by what is known of its workers."""
+    watch_again: str
+    """The command that does."""
 
-    def refresh(self, storage: Storage, job_url: str) -> None:
-        """List all notes, and read the new ones of parts in which something went wrong."""
-        from sc.claims import read_done_note
-
-        entries = list(storage.list(paths.join(job_url, "done")))
-        self.parts = len(entries)
-        for entry in self._new(entries):
-            try:
-                self._add(read_done_note(storage.get(entry.place)))
-            except MissingError:
-                continue
-            self._read.add(entry.place)
-
-    def _new(self, entries: Iterable[Entry]) -> list[Entry]:
-        return [one for one in entries if one.size > _GOOD_NOTE and one.place not in self._read]
-
-    def _add(self, note: DoneNote) -> None:
-        self.failed += note.failed
-        self.lost += note.lost
-        if note.trouble:
-            self.troubles.append(note.trouble)
+    @property
+    def is_near(self) -> bool:
+        """True if its place is a folder of this machine."""
+        return self.storage.local_path(self.url) is not None
 
 
 class Following:
-    """Watches one job through its keys."""
+    """Watches one job through its keys, and changes nothing."""
 
-    def __init__(self, intended: Intended, progress: Progress) -> None:
-        self._storage = intended.storage
-        self._url = intended.launch.job_url
-        self._fleet = intended.fleet
-        self._job = intended.job
-        self._is_local = intended.launch.recipe.is_local
-        self._progress = progress
-        self._since = time.monotonic()
-        self._listed = -DONE_EVERY_SECONDS
-        self._lively = self._since
-        self._told: set[str] = set()
-        self._before: Optional[int] = None
-        self.ended = Ended()
-        self.seconds = 0.0
-        """From the beginning of the watch to the job's end."""
+    def __init__(self, followed: Followed, display: Display) -> None:
+        from sc.estimating import Estimator
+        from sc.observing import Observer
 
-    def until_the_end(self) -> ExitCode:
+        self._followed = followed
+        self._display = display
+        self._since = self._lively = time.monotonic()
+        self._observer = Observer(followed.storage, followed.url, followed.job, time.monotonic)
+        self._estimator = Estimator()
+        self._bill = Bill(followed.url)
+        self._asked = 0.0
+
+    def until_the_end(self) -> Ended:
         """Returns when every part is done, or nobody works on the rest."""
         pause = FIRST_PAUSE_SECONDS
-        while True:
-            workers = self._workers()
-            if self._is_time_to_list(workers):
-                self.ended.refresh(self._storage, self._url)
-                self._listed = time.monotonic()
-            if self.ended.parts >= self._job.parts:
-                self.seconds = self._elapsed()
-                self._see_them_off()
-                return self._code()
-            if self._is_abandoned(workers):
-                self.seconds = self._elapsed()
-                return ExitCode.REFUSED
-            wanted = self._show(workers)
-            time.sleep(min(pause, wanted))
-            pause = min(pause * 1.3, LONGEST_PAUSE_SECONDS)
+        longest = NEAR_PAUSE_SECONDS if self._followed.is_near else LONGEST_PAUSE_SECONDS
+        state = self._observer.look()
+        while not state.is_complete and not self._is_abandoned(state):
+            self._wait(state, pause)
+            pause = min(pause * 1.3, longest)
+            state = self._observer.look_again()
+        seconds = time.monotonic() - self._since
+        self._see_them_off(state)
+        state = self._observer.look()
+        ended = Ended(state, seconds, conclusion(state))
+        self._display.show(self._view(state, seconds), ended.code)
+        return ended
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._since
+    def _wait(self, state: State, seconds: float) -> None:
+        """Show the state until the next look: the clock goes on, and the terminal may change its size."""
+        until = time.monotonic() + seconds
+        self._show(state)
+        while (rest := until - time.monotonic()) > 0:
+            time.sleep(min(rest, REDRAW_SECONDS))
+            if rest > REDRAW_SECONDS and self._display.is_drawn:
+                self._show(state)
 
-    def _workers(self) -> list[Heartbeat]:
-        """What each worker has told last; new errors of theirs are told once."""
-        from sc.heartbeats import heartbeat_of
+    def _show(self, state: State) -> None:
+        self._display.show(self._view(state, time.monotonic() - self._since))
 
-        found, fresh = [], False
-        for entry in self._storage.list(paths.join(self._url, "workers")):
-            try:
-                heartbeat = heartbeat_of(self._storage.get(entry.place))
-            except MissingError:
-                continue
-            if heartbeat is not None:
-                found.append(heartbeat)
-                self._tell_error(heartbeat)
-                is_alive = not heartbeat.is_last
-                fresh = fresh or (is_alive and entry.age_seconds < ABANDONED_AFTER_SECONDS)
-        if fresh:
-            self._lively = time.monotonic()
-        return found
+    def _view(self, state: State, elapsed: float) -> View:
+        from sc.screen import View
 
-    def _tell_error(self, heartbeat: Heartbeat) -> None:
-        if heartbeat.error and heartbeat.error not in self._told:
-            self._told.add(heartbeat.error)
-            self._progress.tell(f"sc: {heartbeat.worker}: {heartbeat.error}")
+        estimate = self._estimator.add(elapsed, state)
+        fleet = self._followed.fleet_of(state)
+        dollars, in_all = self._bill.of(fleet, estimate.left_seconds, time.monotonic(), time.time())
+        note = "Ctrl-C leaves this screen, and the job goes on."
+        return View(state, estimate, elapsed, dollars, in_all, note)
 
-    def _is_time_to_list(self, workers: Sequence[Heartbeat]) -> bool:
-        if time.monotonic() - self._listed >= DONE_EVERY_SECONDS:
-            return True
-        ended = sum(one.completed + one.failed + one.lost for one in workers)
-        return ended >= self._job.runs or all(one.is_last for one in workers)
-
-    def _is_abandoned(self, workers: Sequence[Heartbeat]) -> bool:
+    def _is_abandoned(self, state: State) -> bool:
         """True if parts are left and nobody is there to do them."""
-        silent = time.monotonic() - self._lively
-        all_left = bool(workers) and all(one.is_last for one in workers)
-        if not all_left and silent < ABANDONED_AFTER_SECONDS:
+        now = time.monotonic()
+        if state.live:
+            self._lively = now
             return False
-        live = [one for one in self._fleet.list(self._url) if one.state != "ended"]
-        if live:
+        silent = now - self._lively
+        if not state.has_left and silent < ABANDONED_AFTER_SECONDS:
             return False
-        self.ended.refresh(self._storage, self._url)
-        return self.ended.parts < self._job.parts
+        try:
+            if self._has_machines(state):
+                return False
+        except CloudError:
+            return state.has_left or silent >= UNKNOWN_AFTER_SECONDS
+        return not self._observer.look().is_complete
 
-    def _see_them_off(self) -> None:
-        """Workers of this machine leave a moment later: the job can be started again only then."""
+    def _has_machines(self, state: State) -> bool:
+        machines = self._followed.fleet_of(state).list(self._followed.url)
+        return any(one.state != "ended" for one in machines)
+
+    def _see_them_off(self, state: State) -> None:
+        """Workers leave a moment later: their last words are worth waiting for, and a job of this machine can be
+        started again only when they are gone."""
+        fleet = self._followed.fleet_of(state)
         limit = time.monotonic() + LEAVE_SECONDS
-        while self._is_local and self._fleet.list(self._url) and time.monotonic() < limit:
+        while time.monotonic() < limit:
+            is_here = fleet.name == "local" and bool(fleet.list(self._followed.url))
+            if not is_here and not self._observer.look_again().live:
+                return
             time.sleep(FIRST_PAUSE_SECONDS)
 
-    def _show(self, workers: Sequence[Heartbeat]) -> float:
-        from sc import reports
 
-        failed = sum(one.failed for one in workers)
-        counts = {"completed": sum(one.completed for one in workers), "failed": failed}
-        counts["lost"] = sum(one.lost for one in workers)
-        running = sum(len(one.running) for one in workers if not one.is_last)
-        ended = sum(counts.values())
-        if self._before is None:
-            self._before = ended
-        text = reports.progress(counts, running, self._job.runs, self._elapsed(), self._before)
-        machines = sum(not one.is_last for one in workers)
-        return self._progress.show(f"sc: {text}, {reports.workers(machines)}", self._elapsed())
-
-    def _code(self) -> ExitCode:
-        ended = self.ended
-        return ExitCode.RUNS_FAILED if ended.failed or ended.lost or ended.troubles else ExitCode.OK
+def conclusion(state: State) -> ExitCode:
+    """What a job ends in when nothing goes on any more. Pure."""
+    was_halted = state.stop is not None and state.stop.lets_end
+    if not state.is_complete:
+        return ExitCode.RUNS_FAILED if was_halted else ExitCode.REFUSED
+    return ExitCode.RUNS_FAILED if state.failed or state.lost or state.troubles else ExitCode.OK
 
 
-def follow(intended: Intended, args: argparse.Namespace, recipe: str) -> int:
-    """Stay until the job's end. Ctrl-C stops nothing: it tells how to watch again, and how to stop."""
-    progress = Progress(is_terminal(os.environ))
-    following = Following(intended, progress)
+def follow(
+    followed: Followed,
+    args: argparse.Namespace,
+    begin: Callable[[Display], None] = lambda display: None,
+    only_last: bool = False,
+) -> int:
+    """Stay until the job's end. Ctrl-C stops nothing: it tells how to watch again, and how to stop.
+
+    `begin` is called first, and may wait as well. `only_last`: of the objects of --json only the last is wanted.
+    """
+    display = pick_display(os.environ, args.json and not only_last)
     try:
-        intended.fleet.follow(
-            intended.launch, intended.storage, lambda line: progress.tell(f"sc: {line}")
-        )
-        code = following.until_the_end()
+        with _ended_politely():
+            begin(display)
+            ended = Following(followed, display).until_the_end()
     except KeyboardInterrupt:
-        progress.clear()
-        _tell_interrupted(intended, recipe)
+        display.close()
+        tell_interrupted(followed.url, followed.watch_again)
         return ExitCode.INTERRUPTED
     finally:
-        progress.clear()
-    _tell_end(intended, args, following, code)
-    if following.ended.failed:
-        folder = os.path.dirname(recipe) or "."
-        say(f"sc: look at the failures with: {command_line('logs', folder, '--failed')}")
-    return code
+        display.close()
+    tell_end(followed, ended, as_json=args.json and only_last)
+    if args.on_end:
+        run_on_end(args.on_end, ended)
+    return ended.code
+
+
+def follow_started(intended: Intended, args: argparse.Namespace, recipe: str) -> int:
+    """`--wait`: from the start of the machines on."""
+    launch, storage = intended.launch, intended.storage
+
+    def begin(display: Display) -> None:
+        intended.fleet.follow(launch, storage, lambda line: display.tell(f"sc: {line}"))
+
+    again = command_line("watch", _folder(recipe))
+    followed = Followed(storage, launch.job_url, intended.job, lambda state: intended.fleet, again)
+    return follow(followed, args, begin, only_last=True)
 
 
 def after_start(intended: Intended, recipe: str) -> int:
     """The machines go on by themselves: tell how to look after them. Those in a cloud are waited for until the
     first one works, since nobody would see them fail."""
-    launch = intended.launch
+    launch, again = intended.launch, command_line("watch", _folder(recipe))
     if not launch.recipe.is_local:
         try:
             intended.fleet.follow(launch, intended.storage, lambda line: say(f"sc: {line}"))
         except KeyboardInterrupt:
-            _tell_interrupted(intended, recipe)
+            tell_interrupted(launch.job_url, again)
             return ExitCode.INTERRUPTED
     say(f"sc: started {launch.machines:,} x {launch.recipe.instance_types[0]} for {launch.job_url}")
-    _tell_ways(intended, recipe)
+    _tell_ways(launch.job_url, again)
     return ExitCode.OK
 
 
-def _tell_interrupted(intended: Intended, recipe: str) -> None:
+def tell_interrupted(url: str, watch_again: str) -> None:
+    """Nothing was stopped."""
     say("sc: interrupted; the job goes on")
-    _tell_ways(intended, recipe)
+    _tell_ways(url, watch_again)
 
 
-def _tell_ways(intended: Intended, recipe: str) -> None:
-    say(f"sc: watch it with: {command_line('apply', recipe, '--wait')}")
-    say(f"sc: stop it with:  {command_line('stop', intended.launch.job_url)}")
+def _tell_ways(url: str, watch_again: str) -> None:
+    say(f"sc: watch it with: {watch_again}")
+    say(f"sc: stop it with:  {command_line('stop', url)}")
 
 
-def _tell_end(
-    intended: Intended, args: argparse.Namespace, following: Following, code: ExitCode
-) -> None:
-    """What has become of the job."""
-    from sc import reports
-
-    ended, runs = following.ended, intended.job.runs
-    counts = {"failed": ended.failed, "lost": len(ended.lost)}
-    if code == ExitCode.REFUSED:
-        _tell_left(intended, ended)
-    else:
-        told = {"completed": runs - sum(counts.values()), **counts}
-        say(f"sc: ended after {reports.duration(following.seconds)}: {reports.counts(told)}")
-    for trouble in ended.troubles[:SHOWN]:
-        say(f"sc:   {trouble}")
-    if args.json:
-        document = {
-            "runs": runs,
-            **counts,
-            "parts": intended.job.parts,
-            "parts_done": ended.parts,
-            "seconds": round(following.seconds, 3),
-            "exit_code": code,
-        }
-        result(reports.json_line(document))
-
-
-def _tell_left(intended: Intended, ended: Ended) -> None:
-    from sc import reports
-
-    url, parts = intended.launch.job_url, intended.job.parts
-    was_stopped = intended.storage.stat(paths.stop(url)) is not None
-    why = "the job was stopped" if was_stopped else "nobody works on the job any more"
-    say(f"sc: {why}, with {parts - ended.parts:,} of {reports.parts(parts)} undone")
-    say(f"sc: its machines' logs are in {paths.join(url, 'logs')}")
-    say("sc: for what is left: split again with --skip-completed, and start that")
+def _folder(recipe: str) -> str:
+    return os.path.dirname(recipe) or "."
 
 
 def recipe_of(folder: str) -> str:
     """The path of the recipe in a commands folder, as a person would type it."""
     return os.path.join(folder, commands_folder.RECIPE)
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """SIGTERM and SIGHUP are as Ctrl-C: the terminal is put right before we go."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before: list[tuple[int, Optional[object]]] = [
+        (number, signal.signal(number, interrupt)) for number in numbers
+    ]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -112,8 +112,10 @@ def _by_name(word: str, by_name: Optional[FindByName]) -> Sequence[str]:
     why = ""
     try:
         found = by_name(word) if by_name is not None else None
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(
+            f"There is no file or folder '{word}'; as the name of a job:", *error.problems
+        ) from error
     except ScError as error:
         found, why = None, f" (EC2 could not be asked: {error})"
     if found is not None:

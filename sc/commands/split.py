@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc import commands_folder, paths
-from sc.commands.arguments import at_least
+from sc.commands.arguments import add_max_failures, add_on_end, at_least
 from sc.commands.cutting import Cut, prepare, write
-from sc.commands.following import after_start, follow, recipe_of
+from sc.commands.following import after_start, follow_started, recipe_of
 from sc.commands.starting import Intended, Work, intend, start
 from sc.commands.voice import command_line, result, say, tell
 from sc.errors import ExitCode
@@ -61,6 +61,8 @@ def add_parser(subparsers: Subparsers) -> Any:
     add = parser.add_argument_group("and then").add_argument
     add("--start", action="store_true", help="start the machines")
     add("--wait", action="store_true", help="with --start: stay until the job has ended")
+    add_max_failures(add)
+    add_on_end(add)
     add("--dry-run", action="store_true", help="check and tell, and change nothing")
     add("--json", action="store_true", help="what was done, as one JSON object on stdout")
     return parser
@@ -94,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
             return ExitCode.OK
         start(intended, _contents(cut), tell)
     recipe = recipe_of(cut.folder)
-    return follow(intended, args, recipe) if args.wait else after_start(intended, recipe)
+    return follow_started(intended, args, recipe) if args.wait else after_start(intended, recipe)
 
 
 def _intended(
@@ -111,6 +113,7 @@ def _intended(
         cut.selection.included,
         cut.sync,
         args.file_syncs_base_dir_url or "",
+        args.max_failures,
     )
     return intend(cut.file.recipe, work, storage, packing)
 

@@ -45,6 +45,8 @@ class Work:
     """`SRC:DEST` with absolute sources."""
     sync_base: str = ""
     """A place for the packed folders of all jobs; empty: the job's own."""
+    max_failures: str = ""
+    """`N`, `N%`, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,8 @@ class Intended:
     """Paths of the packed folders."""
 
 
-def intend(
-    recipe: Recipe, work: Work, storage: Storage, folder: str, may_run: bool = False
-) -> Intended:
-    """Check everything, and pack what is to be synced into `folder`. Raises ScError; has no other effect.
-
-    `may_run`: the job is not to be started, only watched, and may be running.
-    """
+def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intended:
+    """Check everything, and pack what is to be synced into `folder`. Raises ScError; has no other effect."""
     from sc.claims import LEASE_SECONDS
     from sc.fleets import Launch, pick
     from sc.staging import LOCAL_LEASE_SECONDS, Job, is_fresh
@@ -81,9 +78,8 @@ def intend(
     machines = max(1, min(recipe.scale, work.parts))
     launch = Launch(url, recipe, machines, program, sha256_of(program), handed_on(os.environ))
     storage.check(work.remote_output_path)
-    if not may_run:
-        fleet.check(launch)
-        refuse_running(fleet, url)
+    fleet.check(launch)
+    refuse_running(fleet, url)
     if work.sync_base:
         storage.check(work.sync_base)
     archives, synced = packed(recipe, work, folder)
@@ -100,6 +96,7 @@ def intend(
         environment_variables=recipe.environment_variables,
         synced=synced,
         lease_seconds=LOCAL_LEASE_SECONDS if recipe.is_local else LEASE_SECONDS,
+        max_failures=work.max_failures,
     )
     return Intended(storage, fleet, launch, job, archives)
 

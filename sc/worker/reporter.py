@@ -137,7 +137,7 @@ class Reporter:
             len(running),
             self.pulse.waiting,
             self.nprocs,
-            round(tally.seconds),
+            round(1000 * tally.seconds),
             round(sum(seconds for _, _, seconds in running)),
         )
         place = paths.join(paths.glances(self._job_url), glance.to_name())
