@@ -118,7 +118,7 @@ def read_codes(storage: Storage, remote_output_path: str, runs: Iterable[Run]) -
         _ask_each(storage, (run.remote_output_path for run in runs), keys, codes)
         return Codes(keys, codes)
     inside = remote_output_path.rstrip("/") + "/"
-    sample = _Sample()
+    sample = Sample()
     elsewhere: list[str] = []
     known = array("Q")
     for run in runs:
@@ -152,7 +152,7 @@ def ranges(sample: Sequence[str], runs: int) -> list[tuple[str, str]]:
     return list(zip(["", *cuts], [*cuts, ""]))
 
 
-class _Sample:
+class Sample:
     """Some of the paths, evenly spread over all that were added, whatever their number."""
 
     def __init__(self) -> None:

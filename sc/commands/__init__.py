@@ -44,7 +44,9 @@ WORDS = (
     Word("watch", "see what goes on in a job, until its end"),
     Word("work", "take parts of a job until none is left (what machines run)"),
     Word("ps", "list the jobs and machines that are running"),
+    Word("logs", "show what a run has printed, or follow it; or all failures, alike together"),
     Word("summarize-batch", "tell what became of each run of a batch"),
+    Word("pull", "bring the outputs of a batch into a folder of this machine"),
     Word("stop", "end a job and its machines"),
 )
 

@@ -1,0 +1,215 @@
+"""Outputs of many runs into a local folder: in parallel, and only what has changed.
+
+    listing threads ─▶ selection ─▶ what is here already? ─▶ chunks ─▶ processes, each with threads ─▶ files
+     (key ranges)      (whose, what,      (memory)                            (fetching)       │
+                        and where to)         ▲─────────────── what was fetched ──────────────┘
+
+Memory: 8 bytes a run, 16 bytes an object fetched before, and a few chunks. Nothing is ever removed from the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Optional
+
+from sc.codes import ranges
+from sc.errors import ScError, StorageError
+from sc.paths import JOBS
+from sc.pulling.crew import Crew
+from sc.pulling.memory import Item, Memory
+from sc.pulling.selection import Selection
+from sc.storage import Entry, Storage
+
+LISTERS = 4
+CHUNK = 64
+_CHUNKS_WAITING = 32
+_LOOK_SECONDS = 0.2
+_PROBLEMS_KEPT = 20
+
+
+@dataclass
+class Pulled:
+    """What has become of the objects so far."""
+
+    objects: int = 0
+    """Seen, of those that are wanted."""
+    fetched: int = 0
+    bytes: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    """Removed between the listing and the fetching."""
+    unplaced: int = 0
+    """Whose names this machine cannot keep."""
+    problems: list[str] = field(default_factory=list)
+    """The first sentences about those."""
+
+    def add_problem(self, text: str) -> None:
+        self.unplaced += 1
+        if len(self.problems) < _PROBLEMS_KEPT:
+            self.problems.append(text)
+
+
+class Pull:
+    """One pull. To be made in a process without other threads, since it forks."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        open_storage: Callable[[], Storage],
+        selection: Selection,
+        dest: str,
+        show: Callable[[Pulled], None],
+    ) -> None:
+        self.pulled = Pulled()
+        self._storage = storage
+        self._selection = selection
+        self._dest = dest
+        self._show = show
+        self._memory = Memory(dest)
+        self._crew = Crew(open_storage, dest)
+        self._chunks: queue.Queue[Optional[list[Item]]] = queue.Queue(_CHUNKS_WAITING)
+        self._lock = threading.Lock()
+        self._failure: Optional[BaseException] = None
+
+    def run(self) -> Pulled:
+        """Until all is here. Raises ScError for what stops it; what was fetched is remembered all the same."""
+        carriers = [threading.Thread(target=self._carry, args=(n,)) for n in range(self._crew.size)]
+        ways = queue.SimpleQueue[Callable[[], Iterable[Entry]]]()
+        for way in self._ways():
+            ways.put(way)
+        listers = [
+            threading.Thread(target=self._look, args=(ways,))
+            for _ in range(min(LISTERS, ways.qsize()))
+        ]
+        try:
+            for thread in (*carriers, *listers):
+                thread.daemon = True
+                thread.start()
+            self._wait(listers)
+            for _ in carriers:
+                self._put(None)
+            self._wait(carriers)
+        finally:
+            self._failure = self._failure or _Stopped()
+            self._crew.close()
+            self._memory.close()
+        if not isinstance(self._failure, _Stopped):
+            raise self._failure
+        return self.pulled
+
+    def _wait(self, threads: Iterable[threading.Thread]) -> None:
+        for thread in threads:
+            while thread.is_alive() and self._failure is None:
+                thread.join(_LOOK_SECONDS)
+                with self._lock:
+                    self._show(self.pulled)
+
+    def _ways(self) -> Iterator[Callable[[], Iterable[Entry]]]:
+        """Listings that together tell of all that is wanted, each once."""
+        selection, storage = self._selection, self._storage
+        for path in selection.singles:
+            yield lambda path=path: storage.list(path)  # type: ignore[misc]
+        if selection.inside is None:
+            return
+        place, bounds = selection.inside, [("", "")]
+        if storage.local_path(place) is None:
+            bounds = ranges(sorted(selection.sample.paths), selection.sample.count)
+        for start, end in _without_jobs(bounds):
+            yield lambda start=start, end=end: storage.list(place, start, end)  # type: ignore[misc]
+
+    def _look(self, ways: queue.SimpleQueue[Callable[[], Iterable[Entry]]]) -> None:
+        """List, one range after the other, and pass on what is not here yet."""
+        try:
+            while self._failure is None:
+                chunk: list[Item] = []
+                for entry in ways.get_nowait()():
+                    self._consider(entry, chunk)
+                    if len(chunk) == CHUNK:
+                        self._put(chunk)
+                        chunk = []
+                    if self._failure is not None:
+                        return
+                if chunk:
+                    self._put(chunk)
+        except queue.Empty:
+            return
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
+            self._failure = self._failure or error
+
+    def _consider(self, entry: Entry, chunk: list[Item]) -> None:
+        item = self._selection.item(entry)
+        if item is None:
+            return
+        problem = self._selection.problem(item)
+        is_here = not problem and self._memory.has(item, _modified(self._dest, item))
+        with self._lock:
+            self.pulled.objects += 1
+            self.pulled.unchanged += is_here
+            if problem:
+                self.pulled.add_problem(problem)
+        if not is_here and not problem:
+            chunk.append(item)
+
+    def _put(self, chunk: Optional[list[Item]]) -> None:
+        while self._failure is None:
+            try:
+                self._chunks.put(chunk, timeout=_LOOK_SECONDS)
+                return
+            except queue.Full:
+                continue
+
+    def _carry(self, number: int) -> None:
+        """Between the chunks and one process, which always has one more chunk than it works on."""
+        try:
+            waiting: list[list[Item]] = []
+            while self._failure is None:
+                chunk = self._chunks.get()
+                if chunk is not None:
+                    self._crew.send(number, chunk)
+                    waiting.append(chunk)
+                while len(waiting) > (chunk is not None):
+                    self._take_in(number, waiting.pop(0))
+                if chunk is None:
+                    return
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
+            self._failure = self._failure or error
+
+    def _take_in(self, number: int, chunk: list[Item]) -> None:
+        answer = self._crew.receive(number)
+        with self._lock:
+            for item, modified in zip(chunk, answer.modified):
+                if modified >= 0:
+                    self._memory.add(item, modified)
+                    self.pulled.fetched += 1
+                    self.pulled.bytes += item.size
+            self.pulled.gone += answer.gone
+            for problem in answer.problems:
+                self.pulled.add_problem(problem)
+        if answer.trouble:
+            raise StorageError(answer.trouble)
+
+
+class _Stopped(ScError):
+    """Tells the threads that it is over."""
+
+
+def _without_jobs(bounds: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The ranges without what jobs keep for themselves, which may be many objects."""
+    first_end = bounds[0][1]
+    if bounds[0][0] or (first_end and first_end <= JOBS + "0"):
+        return bounds
+    # "0" is the character after "/"
+    return [("", JOBS + "/"), (JOBS + "0", first_end), *bounds[1:]]
+
+
+def _modified(dest: str, item: Item) -> int:
+    """Of the file that is here, if it has the right size; else -1."""
+    try:
+        status = os.stat(f"{dest}/{item.path}")
+    except OSError:
+        return -1
+    return status.st_mtime_ns if status.st_size == item.size else -1

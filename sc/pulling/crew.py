@@ -1,0 +1,160 @@
+"""Processes that fetch: one for each processor, since what Python does for a small object takes longer than the answer.
+
+Both ends of the wire are here. A process ends when its pipe does, so none outlives the pull.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from sc.errors import MissingError, ScError
+from sc.pulling.memory import Item
+from sc.storage import Storage
+
+THREADS = 8
+"""Requests at a time of each process."""
+MOST_PROCESSES = 4
+SMALL_BYTES = 1 << 20
+_HIDDEN = ".sc-tmp-"
+"""How the storage's own names begin that are there for a moment only."""
+GONE, UNPLACED = -1, -2
+_OF_THE_NAME = frozenset(
+    [errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL]
+)
+
+
+class Answer(NamedTuple):
+    """What became of a chunk."""
+
+    modified: Sequence[int]
+    """Of each file, in nanoseconds; GONE or UNPLACED for an object that has none."""
+    gone: int
+    problems: Sequence[str]
+    """Of what has no place here."""
+    trouble: str
+    """Why nothing more can be fetched; empty if it can."""
+
+
+class Crew:
+    """The processes, seen from the one that tells them what to fetch."""
+
+    def __init__(self, open_storage: Callable[[], Storage], dest: str) -> None:
+        context: Any = multiprocessing.get_context("fork")
+        self.size = max(2, min(MOST_PROCESSES, os.cpu_count() or 1))
+        self._pipes: list[Connection] = []
+        self._processes: list[Any] = []
+        for _ in range(self.size):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(theirs, [*self._pipes, ours], open_storage, dest), daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._pipes.append(ours)
+            self._processes.append(process)
+
+    def send(self, number: int, chunk: list[Item]) -> None:
+        self._pipes[number].send(chunk)
+
+    def receive(self, number: int) -> Answer:
+        """The answer to the oldest chunk that is unanswered."""
+        try:
+            answer: Answer = self._pipes[number].recv()
+        except (EOFError, OSError):
+            raise ScError(
+                "A process that fetches was killed; call 'sc pull' again for the rest."
+            ) from None
+        return answer
+
+    def close(self) -> None:
+        """End them, at once."""
+        for process in self._processes:
+            process.kill()
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join()
+
+
+def _serve(
+    pipe: Connection, others: list[Connection], open_storage: Callable[[], Storage], dest: str
+) -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for other in others:
+        other.close()
+    storage = open_storage()
+    with ThreadPoolExecutor(THREADS) as threads:
+        while True:
+            try:
+                chunk = pipe.recv()
+                pipe.send(_fetch_all(threads, storage, dest, chunk))
+            except (EOFError, OSError):
+                return
+
+
+def _fetch_all(
+    threads: ThreadPoolExecutor, storage: Storage, dest: str, chunk: list[Item]
+) -> Answer:
+    modified: list[int] = []
+    problems: list[str] = []
+    try:
+        for item, found in zip(chunk, threads.map(lambda one: fetch(storage, dest, one), chunk)):
+            modified.append(found)
+            if found == UNPLACED:
+                problems.append(
+                    f"{item.place} has no place in {dest}: its name is not possible there"
+                )
+    except ScError as error:
+        return Answer(modified, 0, problems, str(error))
+    except OSError as error:
+        return Answer(modified, 0, problems, f"{dest} cannot be written to: {error.strerror}")
+    return Answer(modified, modified.count(GONE), problems, "")
+
+
+def fetch(storage: Storage, dest: str, item: Item) -> int:
+    """Bring one object; the time of the file's change, GONE, or UNPLACED."""
+    path = f"{dest}/{item.path}"
+    try:
+        if item.size > SMALL_BYTES:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            storage.get_file(item.place, path)
+            return os.stat(path).st_mtime_ns
+        return _write(path, storage.get(item.place))
+    except MissingError:
+        return GONE
+    except OSError as error:
+        if error.errno in _OF_THE_NAME:
+            return UNPLACED
+        raise
+
+
+def _write(path: str, data: bytes) -> int:
+    """A small file, which appears with all that is in it."""
+    folder = path.rpartition("/")[0]
+    half = f"{folder}/{_HIDDEN}{os.getpid()}-{threading.get_ident():x}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(half, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+        fd = os.open(half, flags, 0o666)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            modified = os.fstat(fd).st_mtime_ns
+        os.rename(half, path)
+    except BaseException:
+        os.unlink(half)
+        raise
+    return modified

@@ -1,0 +1,93 @@
+"""What has been fetched into a folder: `DEST/.sc-pull`, 16 bytes for each object, the last ones counting.
+
+8 bytes stand for the path, 8 for the object's size and tag and the file's time of change. So an object is fetched
+again when it has changed, and also when somebody has changed the file here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from array import array
+from bisect import bisect_right
+from typing import BinaryIO, NamedTuple
+
+from sc.errors import InputError
+
+FILE = ".sc-pull"
+_HEAD = b"sc pull 1\n      "
+_BYTES = 16
+"""Of a record, and of the head."""
+
+
+class Item(NamedTuple):
+    """An object, and where below DEST it goes."""
+
+    place: str
+    size: int
+    tag: str
+    path: str
+
+
+class Memory:
+    """Knows what an earlier pull has fetched, and notes what this one fetches."""
+
+    def __init__(self, dest: str) -> None:
+        """Raises InputError if the folder cannot be used, or another pull is at work in it."""
+        try:
+            os.makedirs(dest, exist_ok=True)
+            self._file: BinaryIO = open(os.path.join(dest, FILE), "a+b")  # noqa: SIM115
+        except OSError as error:
+            raise InputError(
+                f"{dest} cannot be written to ({error.strerror}); name another DEST"
+            ) from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise InputError(f"another 'sc pull' is writing to {dest}; name another DEST") from None
+        self._keys, self._versions = self._read()
+
+    def has(self, item: Item, modified: int) -> bool:
+        """Whether the file that is here, last changed then, is this object as it is now."""
+        if modified < 0:
+            return False
+        key = _number(item.path)
+        place = bisect_right(self._keys, key) - 1
+        return (
+            place >= 0
+            and self._keys[place] == key
+            and self._versions[place] == _version(item, modified)
+        )
+
+    def add(self, item: Item, modified: int) -> None:
+        """It is here now."""
+        self._file.write(array("Q", (_number(item.path), _version(item, modified))).tobytes())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _read(self) -> tuple[array[int], array[int]]:
+        self._file.seek(0)
+        if self._file.read(_BYTES) != _HEAD:
+            self._file.truncate(0)
+            self._file.write(_HEAD)
+            return array("Q"), array("Q")
+        size = os.fstat(self._file.fileno()).st_size // _BYTES * _BYTES
+        self._file.truncate(size)  # a record that was cut off
+        both = array("Q", self._file.read())
+        keys, versions = both[0::2], both[1::2]
+        order = array("I", sorted(range(len(keys)), key=keys.__getitem__))
+        return array("Q", (keys[one] for one in order)), array(
+            "Q", (versions[one] for one in order)
+        )
+
+
+def _number(text: str) -> int:
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+def _version(item: Item, modified: int) -> int:
+    return _number(f"{item.size} {item.tag} {modified}")
