@@ -13,7 +13,7 @@ from sc.storage import Entry
 from sc.storage.atomic_files import draft
 from sc.storage.local_errors import opened, told
 from sc.storage.places import Bucket, Location, child
-from sc.storage.s3_answers import modified, server_time, tag_of
+from sc.storage.s3_answers import modified, server_time, tag_of, whole_number
 from sc.storage.s3_client import Answer, Ask, Client
 from sc.storage.s3_deleting import delete_keys
 from sc.storage.s3_errors import Purpose
@@ -99,7 +99,11 @@ class S3Storage:
             return None
         now, then = server_time(answer.headers), modified(answer.headers)
         age = max(0.0, now - then) if now is not None and then is not None else 0.0
-        size = int(answer.headers.get("content-length", "0"))
+        size = whole_number(answer.headers.get("content-length", ""))
+        if size is None:
+            raise StorageError(
+                f"{place} cannot be read, the storage does not tell its size: use one that does."
+            )
         return Entry(place, size, tag_of(answer.headers), age)
 
     def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:

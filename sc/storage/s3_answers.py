@@ -139,13 +139,18 @@ def server_time(headers: Mapping[str, str]) -> Optional[float]:
 def _http_time(text: str) -> Optional[float]:
     try:
         return parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
 
 
 def tag_of(headers: Mapping[str, str]) -> str:
     """The ETag without its quotes."""
     return headers.get("etag", "").strip('"')
+
+
+def whole_number(text: str) -> Optional[int]:
+    """A number that a header tells, or None: what a server says may be anything."""
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def modified(headers: Mapping[str, str]) -> Optional[float]:
@@ -217,7 +222,7 @@ def _listed(fields: Mapping[bytes, bytes]) -> Listed:
             fields[b"ETag"].decode().replace("&quot;", "").replace("&#34;", "").strip('"'),
             _iso_time(fields[b"LastModified"]),
         )
-    except KeyError as error:
+    except (KeyError, OverflowError) as error:
         raise ValueError("not a page of a listing") from error
 
 

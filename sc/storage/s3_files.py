@@ -14,8 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Callable, NamedTuple, TypeVar
 
-from sc.errors import MissingError, StorageError
-from sc.storage.s3_answers import completion_body, element, error_code, tag_of
+from sc.errors import StorageError
+from sc.storage.s3_answers import completion_body, element, error_code, tag_of, whole_number
 from sc.storage.s3_client import Answer, Ask, Client
 from sc.storage.s3_errors import Purpose
 from sc.storage.s3_http import Response
@@ -163,10 +163,12 @@ def _range(start: int, size: int) -> dict[str, str]:
 
 
 def _whole_size(answer: Answer, place: str) -> int:
-    total = answer.headers.get("content-range", "").rpartition("/")[2]
-    if not total.isdigit():
-        raise MissingError(f"{place} cannot be read, the storage does not tell its size.")
-    return int(total)
+    size = whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
+    if size is None:
+        raise StorageError(
+            f"{place} cannot be read, the storage does not tell its size: use one that does."
+        )
+    return size
 
 
 def _write_at(file: int, data: bytes, start: int) -> None:

@@ -75,6 +75,11 @@ def _pages(
         yield server_time(answer.headers) or 0.0, found
         if not found.truncated:
             return
+        if where.get("continuation-token") == found.next_token:
+            raise StorageError(
+                f"{purpose.place} cannot be listed, the storage gives the same page again and "
+                "again: look that up in the storage's documentation."
+            )
         where = {"continuation-token": found.next_token}
 
 

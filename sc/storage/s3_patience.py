@@ -50,7 +50,7 @@ def pause_seconds(tries: int, chance: float, wish: Optional[str] = None) -> floa
     """
     pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 20))
     pause *= 0.5 + chance
-    if wish is not None and wish.isdigit():
+    if wish is not None and wish.isascii() and wish.isdigit():
         pause = max(pause, min(float(wish), _LONGEST_WISH_SECONDS))
     return pause
 
