@@ -95,7 +95,7 @@ def read_job(storage: Storage, job_url: str) -> Job:
         ) from None
     try:
         return _job_of(json.loads(data))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"{paths.recipe(job_url)} is not what sc wrote ({error}); start the job again."
         ) from error
@@ -128,7 +128,7 @@ def read_part(storage: Storage, job_url: str, number: int) -> list[Run]:
     try:
         document = json.loads(storage.get(place))
         return [_run_of(one) for one in document["runs"]]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UnreadablePartError(f"{place} is no part that sc wrote ({error}).") from error
     except MissingError as error:
         raise UnreadablePartError(f"{place} is missing; start the job again.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc.commands.voice import say
@@ -91,7 +92,8 @@ class OnEc2:
 
     def proved(self) -> None:
         """See `InstanceSide.proved`."""
-        self._here.proved()
+        with suppress(OSError):  # not a machine that sc's bootstrap has made
+            self._here.proved()
 
 
 def _surroundings(fleet: str, kind: str, open_site: Any, machine: str = "") -> Surroundings:
@@ -111,9 +113,10 @@ def _surroundings(fleet: str, kind: str, open_site: Any, machine: str = "") -> S
 
 
 def _look_up(names: list[str]) -> Mapping[str, str]:
+    from sc.fleets.ec2_aws import Boto3
     from sc.fleets.ec2_parameters import read_parameters
 
-    return read_parameters(names)
+    return read_parameters(Boto3(), names)
 
 
 def _say(line: str) -> None:

@@ -18,7 +18,7 @@ from typing import Optional
 
 from sc import paths
 from sc.claims import Claim
-from sc.errors import MissingError, StorageError
+from sc.errors import MissingError, ScError, StorageError
 from sc.halting import Stop
 from sc.staging import UnreadablePartError, read_job
 from sc.storage import Storage
@@ -69,6 +69,7 @@ class Clerk:
         self._goodbye: Optional[messages.Goodbye] = None
         self._due: dict[str, float] = {}
         self._chores: dict[str, Callable[[], float]] = {
+            "prove": self._prove,
             "renew": self._renew,
             "look": self._look_for_stop,
             "notice": self._look_for_notice,
@@ -106,7 +107,7 @@ class Clerk:
         elif isinstance(message, messages.Prepared):
             self._begin(message)
         elif isinstance(message, messages.Dropped):
-            self._dropped(message.origin)
+            self._parts.drop(message.origin)
         elif isinstance(message, messages.Gone):
             self._gone(message.origin)
         elif isinstance(message, messages.Goodbye):
@@ -123,7 +124,7 @@ class Clerk:
             if self._due.get(name, LONGEST_STEP_SECONDS + self._clock()) <= self._clock():
                 try:
                     self._due[name] = chore()
-                except StorageError as error:
+                except ScError as error:
                     self._reporter.error = str(error)
                     self._due[name] = self._clock() + RETRY_SECONDS
         return min(self._due.values(), default=self._clock() + LONGEST_STEP_SECONDS)
@@ -152,7 +153,7 @@ class Clerk:
         self._parts = PartsInHand(
             self._claimed, self._reporter, self.outbox.append, prepared.origins
         )
-        self._due = {name: now for name in self._chores if name != "take"}
+        self._due = {name: now for name in self._chores if name not in ("take", "prove")}
         for one in prepared.in_hand:
             try:
                 self._parts.take_up(one, self._identity.worker, now)
@@ -167,10 +168,6 @@ class Clerk:
         count = self._brake.next_count(self._reporter.tally)
         if count is not None and not self._is_over:
             self._due["beat"] = min(self._due.get("beat", count), max(count, self._clock()))
-
-    def _dropped(self, origin: int) -> None:
-        """The desk could not wait for our renewal any longer."""
-        self._parts.drop(origin)
 
     def _gone(self, origin: int) -> None:
         for claim in self._parts.gone(origin):
@@ -233,11 +230,15 @@ class Clerk:
             self._taker.reconsider(claim.part)
             raise
         if self._parts.origins == 1:
-            self._site.proved()
+            self._due["prove"] = self._clock()
             self._due["beat"] = self._clock() + FIRST_BEAT_SECONDS
         self._is_hungry = self._is_hungry and not has_runs
         if not has_runs:
             self._finish_parts()
+
+    def _prove(self) -> float:
+        self._site.proved()
+        return self._clock() + LONGEST_STEP_SECONDS
 
     def _keep_records(self) -> float:
         self.outbox.append(self._reporter.keep_records(self._clock()))

@@ -13,9 +13,9 @@ from typing import NamedTuple, Optional
 from sc import claims, paths
 from sc.claims import Claim, done_note
 from sc.codes import GARBAGE, THREADS, read_code
-from sc.errors import StorageError
+from sc.errors import InputError, StorageError
 from sc.model import Outcome, Run, command_hash
-from sc.staging import Job, read_part
+from sc.staging import Job, UnreadablePartError, read_part
 from sc.storage import Storage
 
 GRACE_SECONDS = 10.0
@@ -100,6 +100,12 @@ class Claimed:
         Of a part that was begun before, only what its former holders have not ended is to be done.
         Raises UnreadablePartError for one that nobody can do, StorageError when it could not be read now.
         """
+        try:
+            return self._fetch(claim)
+        except InputError as error:  # a run with an output path that is no place
+            raise UnreadablePartError(str(error)) from error
+
+    def _fetch(self, claim: Claim) -> Fetched:
         runs = read_part(self._storage, self._job_url, claim.part)
         if not claim.was_begun:
             self._forget([run for run in runs if self._may_have_code(run)])
