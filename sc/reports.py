@@ -116,11 +116,16 @@ def counts(numbers: Mapping[str, int]) -> str:
 
 
 def progress(
-    numbers: Mapping[str, int], running: int, total: int, elapsed: float, before: int = 0
+    numbers: Mapping[str, int],
+    running: int,
+    total: int,
+    elapsed: float,
+    before: int = 0,
+    saving: int = 0,
 ) -> str:
     """The line of a display: `12 of 100 runs, 1 failed, 4 running, 3.2 a second, about 28 s left`.
 
-    `before` had ended when the clock for `elapsed` began.
+    `before` had ended when the clock for `elapsed` began. `saving` have ended but are not stored yet.
     """
     ended = sum(numbers.values())
     told = [f"{ended:,} of {runs(total)}"]
@@ -128,6 +133,8 @@ def progress(
     if failed:
         told.append(f"{failed:,} failed")
     told.append(f"{running:,} running")
+    if saving:
+        told.append(f"{saving:,} being stored")
     done = ended - before
     if elapsed > 1 and done > 0:
         told.append(rate(done / elapsed))

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sc import paths
-from sc.commands.arguments import at_least
+from sc.commands.arguments import add_max_failures, at_least
 from sc.commands.progress import Progress
 from sc.commands.voice import command_line, is_terminal, result, say
 from sc.errors import ExitCode, InputError, StorageError
@@ -54,6 +54,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--max-jobs", metavar="N", type=at_least(1), help="the first N runs of the batch only"
     )
+    add_max_failures(parser.add_argument)
     parser.add_argument(
         "--json", action="store_true", help="the counts as one JSON object on stdout"
     )
@@ -112,11 +113,12 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
     from sc.errands import Errands
     from sc.executor.loop import execute
     from sc.feed import BatchFeed, Tally
+    from sc.halting import limit_of
     from sc.records import Records
     from sc.storage import open_storage
 
     total = min(len(batch.runs), args.max_jobs or len(batch.runs))
-    tally = Tally(total)
+    tally = Tally(total, limit=limit_of(args.max_failures, total))
     plan = _plan(batch)
     shown = _Shown(Progress(is_terminal(os.environ), args.quiet))
     shown.progress.tell(
@@ -129,7 +131,7 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
         tally,
         storage,
         errands,
-        Records(url, _worker_id()),
+        Records(url, worker_id()),
         shown.show,
         fresh_below=_fresh(storage, batch.remote_output_path),
     )
@@ -165,7 +167,7 @@ def _plan(batch: Batch) -> Plan:
     return Plan(nprocs=nprocs, machine=socket.gethostname(), gpus=gpus)
 
 
-def _worker_id() -> str:
+def worker_id() -> str:
     """Different for each time that a batch is run, on any machine."""
     host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-") or "host"
     return f"{host[:40]}-{int(time.time()):x}-{os.getpid()}"
@@ -191,7 +193,8 @@ class _Shown:
         from sc import reports
 
         elapsed = self.elapsed()
-        text = reports.progress(tally.counts(), len(gauge.running), tally.total, elapsed)
+        counts, running = tally.counts(), len(gauge.running)
+        text = reports.progress(counts, running, tally.total, elapsed, saving=gauge.saving)
         trouble = f"; {gauge.trouble}" if gauge.trouble else ""
         return self.progress.show(f"sc: {text}{trouble}", elapsed)
 
@@ -199,6 +202,7 @@ class _Shown:
 def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float) -> None:
     """The end of it: counts, the first failures, and what was kept here."""
     from sc import reports
+    from sc.halting import reason
 
     counts = {**tally.counts(), "not run": tally.not_run}
     code = tally.exit_code(ending)
@@ -209,6 +213,9 @@ def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float
     if not args.quiet or code != ExitCode.OK:
         ended = "interrupted" if ending.was_interrupted else "done"
         say(f"sc: {ended} in {reports.duration(seconds)}: {reports.counts(counts)}")
+    if tally.is_broken and tally.not_run:
+        failed = tally.failed + tally.lost + tally.unsaved
+        say(f"sc: {reason(args.max_failures, tally.completed + failed, failed)}")
     for outcome in tally.failures:
         say(f"sc:   {_failure(outcome)}")
         if outcome.error_line:

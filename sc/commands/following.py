@@ -73,15 +73,15 @@ class Following:
         """Returns when every part is done, or nobody works on the rest."""
         pause = FIRST_PAUSE_SECONDS
         longest = NEAR_PAUSE_SECONDS if self._followed.is_near else LONGEST_PAUSE_SECONDS
-        state = self._observer.look()
+        state, looks = self._observer.look(), 0
         while not state.is_complete and not self._is_abandoned(state):
             self._wait(state, pause)
             pause = min(pause * 1.3, longest)
-            state = self._observer.look_again()
+            state, looks = self._observer.look_again(), looks + 1
         seconds = time.monotonic() - self._since
         self._see_them_off(state)
         state = self._observer.look()
-        ended = Ended(state, seconds, conclusion(state))
+        ended = Ended(state, seconds, conclusion(state), was_seen=looks > 0)
         self._display.show(self._view(state, seconds), ended.code)
         return ended
 
