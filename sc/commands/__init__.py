@@ -46,6 +46,7 @@ WORDS = (
     Word("ps", "list the jobs and machines that are running"),
     Word("logs", "show what a run has printed, or follow it; or all failures, alike together"),
     Word("summarize-batch", "tell what became of each run of a batch"),
+    Word("rerun", "do some runs again, here, to see what goes wrong"),
     Word("pull", "bring the outputs of a batch into a folder of this machine"),
     Word("stop", "end a job and its machines"),
 )

@@ -105,14 +105,15 @@ def _surroundings(fleet: str, kind: str, open_site: Any, machine: str = "") -> S
         environment=os.environ,
         home=os.getcwd(),
         open_storage=open_storage,
-        look_up=_look_up,
+        look_up=look_up,
         open_site=open_site,
         lingers=fleet == "local",
         say=_say,
     )
 
 
-def _look_up(names: list[str]) -> Mapping[str, str]:
+def look_up(names: list[str]) -> Mapping[str, str]:
+    """The secrets of a recipe, with the rights of whoever runs this."""
     from sc.fleets.ec2_aws import Boto3
     from sc.fleets.ec2_parameters import read_parameters
 

@@ -1,0 +1,235 @@
+"""`sc rerun`: some runs of a batch again, here, before one's eyes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+import tempfile
+from array import array
+from collections.abc import Iterator, Mapping
+from itertools import compress
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+
+from sc.commands import at_hand
+from sc.commands.voice import result, tell
+from sc.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from sc.commands import Subparsers
+    from sc.executor import Plan
+    from sc.model import Outcome, Run
+    from sc.storage import Storage
+
+EXAMPLES = """
+Examples:
+  sc rerun batch.yaml 0              run 0 again, here; nothing is stored
+  sc rerun batch.yaml first --shell  a shell with the run's environment, its command in $SC_CMD
+  sc rerun batch.yaml --failed       all that failed, one after the other
+  sc rerun batch.yaml --failed --incomplete --save   and keep what comes of it, as sc batch would
+
+BATCH is a batch file, a commands folder of split, or a job's URL; RUN a number, an output path, or
+the end of one. A run gets the same variables as on the job's machines, those of the job's recipe
+included. Exit code: 0 all of them completed, 1 some failed (each run's own code is told), 2 bad
+input, 3 the storage said no, 130 interrupted; with --shell 0.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> Any:
+    """The words of `sc rerun`."""
+    parser = subparsers.add_parser("rerun", description=EXAMPLES)
+    parser.add_argument("batch", metavar="BATCH", help=at_hand.HELP)
+    parser.add_argument("runs", metavar="RUN", nargs="*", help="a number, a path, or its end")
+    parser.add_argument("--failed", action="store_true", help="the runs that failed")
+    parser.add_argument("--incomplete", action="store_true", help="the runs that have not ended")
+    parser.add_argument(
+        "--shell", action="store_true", help="a shell in the run's place, instead of the run"
+    )
+    parser.add_argument(
+        "--save", action="store_true", help="replace what is stored of them, as sc batch would"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="an object: runs (remote_output_path, status_code, before, cause, seconds), "
+        "completed, failed, exit_code; what runs print then goes to stderr",
+    )
+    return parser
+
+
+class Chosen(NamedTuple):
+    """What is to be done again."""
+
+    runs: Iterator[Run]
+    number: int
+    before: Mapping[str, Optional[int]]
+    """How each of them ended, where that was asked."""
+
+
+class Around(NamedTuple):
+    """What the job gives to its runs."""
+
+    environment: Mapping[str, str]
+    working_directory: Optional[str]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Choose, then run or open a shell."""
+    from sc.storage import open_storage
+
+    _check(args)
+    storage = open_storage()
+    meant = at_hand.read_at_hand(args.batch, storage)
+    chosen = _chosen(args, meant, storage)
+    if not chosen.number:
+        tell("there is nothing to run again")
+        return ExitCode.OK
+    around = _around(meant, storage)
+    if args.shell:
+        from sc.commands.run_shell import open_shell
+
+        return open_shell(next(chosen.runs), around.environment, around.working_directory)
+    return _rerun(args, meant, chosen, around, storage)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not (args.runs or args.failed or args.incomplete):
+        raise InputError("rerun: say which runs: RUN …, --failed, --incomplete or both of these")
+    if args.runs and (args.failed or args.incomplete):
+        raise InputError("rerun: name runs, or choose them by --failed and --incomplete, not both")
+    if args.shell and (args.save or args.json or len(args.runs) != 1):
+        raise InputError("rerun: --shell takes one RUN, and neither --save nor --json")
+
+
+def _chosen(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage) -> Chosen:
+    from sc.codes import each_code, read_code, read_codes
+    from sc.finding import find_runs
+
+    batch = meant.batch
+    if args.runs:
+        found = [one.run for one in find_runs(batch.runs, len(batch.runs), args.runs)]
+        ended = [read_code(storage, one.remote_output_path) for one in found]
+        before = {
+            one.remote_output_path: None if end is None or end.code < 0 else end.code
+            for one, end in zip(found, ended)
+        }
+        return Chosen(iter(found), len(found), before)
+    codes = read_codes(storage, batch.remote_output_path, batch.runs)
+    marks, before = bytearray(), {}
+    for one, code in each_code(codes, batch.runs):
+        is_wanted = args.incomplete if code is None else bool(args.failed and code)
+        marks.append(is_wanted)
+        if is_wanted:
+            before[one.remote_output_path] = code
+    return Chosen(compress(batch.runs, marks), sum(marks), before)
+
+
+def _around(meant: at_hand.AtHand, storage: Storage) -> Around:
+    """The environment of the job's recipe, and where its runs begin if that folder is here too."""
+    from sc.commands.work import look_up
+    from sc.worker.preparing import read_environment
+
+    found = at_hand.last_job(meant, storage)
+    if found is None:
+        return Around({}, None)
+    url, job = found
+    environment = read_environment(job.environment_variables, look_up)
+    folder = os.path.expanduser(job.working_directory) if job.working_directory else None
+    if folder is not None and not os.path.isdir(folder):
+        tell(f"the job's working_directory {folder} is not here; runs begin in {os.getcwd()}")
+        folder = None
+    if environment:
+        tell(f"with the {len(environment)} environment variables of {url}")
+    return Around(environment, None if folder is None else os.path.abspath(folder))
+
+
+class _Told:
+    """What is said of the runs, and kept of their ends."""
+
+    def __init__(self, before: Mapping[str, Optional[int]], as_json: bool) -> None:
+        self.codes = array("h")
+        self.documents: list[dict[str, Any]] = []
+        self._before = before
+        self._as_json = as_json
+
+    def echo(self, stream: str, data: bytes) -> None:
+        """What a run prints, as it is."""
+        target = sys.stderr if self._as_json or stream == "stderr" else sys.stdout
+        target.flush()
+        target.buffer.write(data)
+        target.buffer.flush()
+
+    def begin(self, one: Run) -> None:
+        from sc.model import command_text
+
+        tell(f"{one.remote_output_path}: {command_text(one.cmd)}")
+
+    def end(self, outcome: Outcome) -> None:
+        from sc.commands.log_following import outcome as words
+
+        path, code = outcome.remote_output_path, outcome.code
+        if outcome.cause == "interrupted":
+            return
+        self.codes.append(-1 if code is None else code)
+        before = self._before.get(path)
+        told = words(code) if code is not None else outcome.reason or outcome.cause
+        was = (
+            ""
+            if before is None
+            else ", as before"
+            if before == code
+            else f"; before: {words(before)}"
+        )
+        tell(f"{path}: {told}{was}")
+        if self._as_json:
+            document = {
+                "remote_output_path": path,
+                "status_code": code,
+                "before": before,
+                "cause": outcome.cause,
+                "seconds": round(outcome.ended - outcome.started, 3),
+            }
+            self.documents.append(document)
+
+
+def _rerun(
+    args: argparse.Namespace,
+    meant: at_hand.AtHand,
+    chosen: Chosen,
+    around: Around,
+    storage: Storage,
+) -> int:
+    from sc.commands import running_again
+
+    told = _Told(chosen.before, args.json)
+    with tempfile.TemporaryDirectory(prefix="sc-rerun-") as folder:
+        plan = _plan(around, folder)
+        way = running_again.and_save if args.save else running_again.and_forget
+        code = way(plan, meant, chosen.runs, chosen.number, storage, folder, told)
+    completed = told.codes.count(0)
+    failed = len(told.codes) - completed
+    if code == ExitCode.OK and failed:
+        code = ExitCode.RUNS_FAILED
+    if args.json:
+        from sc.reports import json_line
+
+        counts = {"completed": completed, "failed": failed, "exit_code": int(code)}
+        result(json_line({"runs": told.documents, **counts}))
+    if chosen.number > 1:
+        tell(f"{completed:,} completed, {failed:,} failed, of {chosen.number:,}")
+    return code
+
+
+def _plan(around: Around, folder: str) -> Plan:
+    from sc.executor import Plan
+    from sc.executor.gpus import find_gpus
+
+    return Plan(
+        nprocs=1,
+        machine=socket.gethostname(),
+        gpus=find_gpus(os.environ),
+        environment=around.environment,
+        working_directory=around.working_directory,
+        temp_folder=folder,
+    )
