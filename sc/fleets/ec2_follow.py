@@ -116,11 +116,14 @@ class Following:
 
     def _console(self, identity: str) -> str:
         """What the bootstrap said on the console, for want of a log."""
+        asked: dict[str, Any] = {"InstanceId": identity, "Latest": True}
         for _ in range(_CONSOLE_TRIES):
             try:
-                answer = self.aws.send(Call("ec2", "get_console_output", {"InstanceId": identity}))
+                answer = self.aws.send(Call("ec2", "get_console_output", asked))
             except CloudError as error:
-                return str(error)
+                if not asked.pop("Latest", False):  # which only Nitro instances know
+                    return str(error)
+                continue
             text = decoded(answer)
             if MARK in text:
                 return text
