@@ -23,6 +23,7 @@ from sc.fleets import Launch, Machine, Tell
 from sc.storage import Storage
 
 POLL_SECONDS = 0.1
+SIGHT_SECONDS = 5.0
 STOP_SECONDS = 120.0
 """A worker ends its runs within their grace time, and then stores what they printed."""
 _LAST_LINES = 15
@@ -67,6 +68,7 @@ class LocalFleet:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             raise
+        self._wait_for_sight(launch.job_url)
         word = "worker" if launch.machines == 1 else "workers"
         tell(f"{launch.machines} {word} started on this machine")
 
@@ -141,6 +143,15 @@ class LocalFleet:
                 setsigmask=(),
                 setsigdef=(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
             )
+
+    def _wait_for_sight(self, job_url: str) -> None:
+        """The kernel shows a new program's words a moment after it runs."""
+        end = self._now() + SIGHT_SECONDS
+        while self._now() < end:
+            self._reap()
+            if set(self._started) <= {process.pid for process in find(job_url)}:
+                return
+            self._sleep(0.002)
 
     def _reap(self) -> None:
         """Take note of the end of those that are our own children."""
