@@ -18,6 +18,7 @@ from sc import paths
 from sc.errands import Errands
 from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
+from sc.halting import Limit
 from sc.model import Outcome, Run
 from sc.records import Records
 from sc.storage import Storage
@@ -47,6 +48,8 @@ class Tally:
     """Ended, and their files could not be stored."""
     failures: list[Outcome] = field(default_factory=list)
     """The first ones."""
+    limit: Optional[Limit] = None
+    """With so many failures nothing more is started."""
 
     def add(self, outcome: Outcome) -> None:
         """A run has ended. One that was interrupted counts as not done."""
@@ -65,6 +68,13 @@ class Tally:
             self.failures.append(outcome)
 
     @property
+    def is_broken(self) -> bool:
+        """True when too many have failed."""
+        failed = self.failed + self.lost + self.unsaved
+        ended = self.completed + failed
+        return self.limit is not None and self.limit.is_reached(ended, failed)
+
+    @property
     def not_run(self) -> int:
         return self.total - self.completed - self.failed - self.lost - self.unsaved
 
@@ -81,7 +91,7 @@ class Tally:
         """What the whole ends in: an interruption first, then trouble, then failures."""
         if ending.was_interrupted:
             return ExitCode.INTERRUPTED
-        if ending.kept_runs or self.unsaved or self.not_run:
+        if ending.kept_runs or self.unsaved or (self.not_run and not self.is_broken):
             return ExitCode.REFUSED
         return ExitCode.RUNS_FAILED if self.failed or self.lost else ExitCode.OK
 
@@ -116,13 +126,15 @@ class BatchFeed:
         self.records_trouble = ""
 
     def take(self) -> Optional[Task]:
-        """The next run whose old code is gone."""
+        """The next run whose old code is gone; none when too many have failed."""
+        if self._tally.is_broken:
+            return None
         if len(self._ready) <= CHUNK // 2 and not self._chunks and not self._is_read:
             self._fetch()
         return Task(self._ready.popleft()) if self._ready else None
 
     def is_over(self) -> bool:
-        return self._is_read and not self._ready and not self._chunks
+        return self._tally.is_broken or (self._is_read and not self._ready and not self._chunks)
 
     def fileno(self) -> Optional[int]:
         return self._errands.fileno()

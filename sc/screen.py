@@ -202,7 +202,7 @@ def _row(cells: Sequence[str], chosen: Sequence[int], width: int) -> str:
     """The first cell gets what the others leave, the last one begins after two blanks."""
     rest = ""
     for one in chosen[1:]:
-        cell = fit(cells[one], _COLUMNS[one][1])
+        cell = begin(cells[one], _COLUMNS[one][1])
         is_last = one == len(_COLUMNS) - 1
         rest += f"  {cell:<{_COLUMNS[one][1]}}" if is_last else f" {cell:>{_COLUMNS[one][1]}}"
     room = max(1, min(40, width - columns(rest)))
@@ -214,11 +214,16 @@ def _cells(one: Worker) -> Sequence[str]:
     glance, heartbeat = one.glance, one.heartbeat
     load = f"{heartbeat.load:.1f}" if heartbeat else ""
     busy = f"{glance.running}/{glance.slots}" if one.is_live else f"-/{glance.slots}"
-    health = f"silent {reports.duration(one.age_seconds)}" if one.is_silent else glance.state
+    health = f"silent {_since(one.age_seconds)}" if one.is_silent else glance.state
     if health == _HEALTHY and heartbeat and heartbeat.error:
         health = "in trouble"
     done, failed = f"{glance.completed:,}", f"{glance.failed + glance.lost:,}"
     return glance.worker, busy, load, done, failed, health
+
+
+def _since(seconds: float) -> str:
+    """In one unit: `40 s`, `2 min`."""
+    return reports.duration(round(seconds) if seconds < 60 else 60 * round(seconds / 60))
 
 
 def _errors(groups: Sequence[Group], width: int, height: int) -> Iterator[Line]:

@@ -46,6 +46,7 @@ ARROWS: Mapping[str, set[str]] = {
         ),
         *("codes", "standing", "heartbeats", "grouping", "finding", "glances", "halting"),
         *("observing", "estimating", "screen", "job_state"),
+        *("pulling", "history", "pages", "rerunning"),
     },
     "worker": {
         "__version__",
@@ -63,7 +64,7 @@ ARROWS: Mapping[str, set[str]] = {
         "staging",
         "storage",
     },
-    "feed": {"errands", "executor", "records", "storage"},
+    "feed": {"errands", "executor", "halting", "records", "storage"},
     "machine": {"executor"},
     "executor": set(),
     "fleets": {"heartbeats", "storage"},  # whoever waits for machines reads their first report
@@ -71,6 +72,10 @@ ARROWS: Mapping[str, set[str]] = {
     "archives": set(),
     "standing": {"codes", "splitting", "storage"},
     "codes": {"storage"},
+    "pulling": {"codes", "storage"},
+    "rerunning": {"executor"},
+    "history": {"codes", "heartbeats", "storage"},
+    "pages": {"grouping", "history", "reports"},
     "observing": {
         *("board", "claims", "glances", "grouping", "halting", "heartbeats", "job_state"),
         *("staging", "storage"),

@@ -24,6 +24,8 @@ class Ended(NamedTuple):
     seconds: float
     """From the beginning of the watch to the job's end."""
     code: ExitCode
+    was_seen: bool = True
+    """It went on when the watch began."""
 
 
 def tell_end(followed: Followed, ended: Ended, as_json: bool) -> None:
@@ -40,7 +42,8 @@ def tell_end(followed: Followed, ended: Ended, as_json: bool) -> None:
         say(f"sc: their logs are in {logs}; start it again for the rest")
     counts = {"completed": state.completed, "failed": state.failed, "lost": state.lost}
     counts["not run"] = state.waiting + state.running
-    say(f"sc: ended after {reports.duration(ended.seconds)}: {reports.counts(counts)}")
+    when = f"ended after {reports.duration(ended.seconds)}" if ended.was_seen else "it had ended"
+    say(f"sc: {when}: {reports.counts(counts)}")
     for trouble in state.troubles[:5]:
         say(f"sc:   {trouble}")
     for group in state.errors[:KINDS_TOLD]:

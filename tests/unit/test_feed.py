@@ -15,6 +15,7 @@ from sc.errands import Errands
 from sc.errors import ExitCode, StorageError
 from sc.executor import Ending, Gauge, Task
 from sc.feed import CHUNK, FAILURES, FIRST_CHUNK, BatchFeed, Tally
+from sc.halting import Limit
 from sc.model import Outcome, Run
 from sc.records import Records
 from sc.storage import Storage
@@ -164,3 +165,21 @@ def test_the_exit_code_is_honest(outcomes: list[Outcome], ending: Ending, code: 
     for one in outcomes:
         tally.add(one)
     assert tally.exit_code(ending) is code
+
+
+def test_with_too_many_failures_nothing_more_is_started(tmp_path: Path) -> None:
+    with feeding(tmp_path, 100, near) as (feed, tally):
+        tally.limit = Limit(3)
+        for _ in range(10):
+            task = take(feed)
+            assert task is not None
+            feed.ended(task, outcome(task.run.remote_output_path, code=0))
+        for _ in range(3):
+            task = take(feed)
+            assert task is not None
+            feed.ended(task, outcome(task.run.remote_output_path, code=9))
+        assert feed.take() is None
+        assert feed.is_over()
+        assert not feed.is_stopping(), "what goes on may end"
+        assert (tally.failed, tally.not_run) == (3, 87)
+        assert tally.exit_code(Ending(False, None, 0, "")) == 1
