@@ -94,9 +94,9 @@ def overview() -> str:
     widest = max(len(word.name) for word in WORDS)
     lines = [
         "Examples:",
-        "  sc batch batch.yaml                            run a batch on this machine",
-        "  sc split recipe.yaml batch.yaml --start --wait run it on the recipe's machines",
-        "  sc summarize-batch batch.yaml                  tell what became of its runs",
+        "  sc batch batch.yaml                              run a batch on this machine",
+        "  sc split recipe.yaml batch.yaml --start --wait   run it on the recipe's machines",
+        "  sc summarize-batch batch.yaml                    tell what became of its runs",
         "",
         "sc runs many independent commands on as many machines as you allow, and keeps what",
         "each of them printed and made.",
