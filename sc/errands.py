@@ -10,6 +10,7 @@ what it had asked for is still done, and then the process leaves.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -35,18 +36,12 @@ class Answer(NamedTuple):
 
 
 class Errands:
-    """The loop's side. Start it before there are threads, and before a storage of this process is used."""
+    """The loop's side, in a process without threads. The other process is started for the first errand."""
 
     def __init__(self, open_storage: Callable[[], Storage]) -> None:
-        # A fork is at once there; where forks are not safe (macOS) a fresh Python does as well.
-        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        self._connection, theirs = context.Pipe()
-        others_end = self._connection if sys.platform == "linux" else None
-        self._process = context.Process(
-            target=_serve, args=(theirs, others_end, open_storage), name="sc-errands", daemon=True
-        )
-        self._process.start()
-        theirs.close()
+        self._open_storage = open_storage
+        self._connection, self._theirs = multiprocessing.Pipe()
+        self._process: Any = None
         self._open: set[int] = set()
         self._next = 0
 
@@ -56,6 +51,8 @@ class Errands:
 
     def ask(self, doing: Doing, *arguments: Any) -> int:
         """Have it done; returns the number that its answer will carry."""
+        if self._process is None:
+            self._start()
         number, self._next = self._next, self._next + 1
         self._open.add(number)
         with suppress(OSError):  # It has died: `answers` tells.
@@ -82,17 +79,30 @@ class Errands:
     def close(self) -> None:
         """Let it finish what it was asked for, and leave."""
         self._connection.close()
-        self._process.join()
+        if self._process is None:
+            self._theirs.close()
+        else:
+            self._process.join()
+
+    def _start(self) -> None:
+        # A fork is at once there; where forks are not safe (macOS) a fresh Python does as well.
+        is_fork = sys.platform == "linux"
+        context: Any = multiprocessing.get_context("fork" if is_fork else "spawn")
+        self._process = context.Process(
+            target=_serve, args=(self._theirs, is_fork, self._open_storage), name="sc-errands"
+        )
+        self._process.daemon = True
+        self._process.start()
+        self._theirs.close()
 
 
-def _serve(
-    connection: Connection, others_end: Optional[Connection], open_storage: Callable[[], Storage]
-) -> None:
+def _serve(connection: Connection, is_fork: bool, open_storage: Callable[[], Storage]) -> None:
     """The process. Signals from the terminal are the loop's business."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if others_end is not None:
-        others_end.close()
+    if is_fork:  # Let go of the pipes of others, which would never end while they are held here.
+        os.closerange(3, connection.fileno())
+        os.closerange(connection.fileno() + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
     errands: SimpleQueue[Optional[bytes]] = SimpleQueue()
     Thread(target=_listen, args=(connection, errands), daemon=True).start()
     storage = open_storage()

@@ -20,9 +20,9 @@ from typing import NamedTuple, NoReturn
 from sc.executor import Sink, tree
 from sc.executor.messages import Channel
 from sc.executor.saver import Saver
+from sc.executor.signals import STOPPING
 from sc.executor.slot import Keeper
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SWEEP_SECONDS = 5.0
 
 
@@ -38,7 +38,6 @@ def fork_keepers(keeper: Keeper, ranks: Sequence[int]) -> list[Member]:
 
     def body(position: int, channel: Channel) -> NoReturn:
         tree.adopt_orphans()
-        signal.signal(signal.SIGCHLD, _nothing)
         keeper.begin(channel, ranks[position])
         keeper.serve()
 
@@ -62,41 +61,35 @@ def _fork(body: Body, titles: Sequence[bytes]) -> list[Member]:
     pids = [0] * len(titles)
     tree.title_room()
     null = os.open(os.devnull, os.O_RDWR)
-    inherited = [int(name) for name in os.listdir(_descriptors()) if int(name) > 2]
+    highest = max(map(int, os.listdir(_descriptors())))
     gc.collect()
     gc.freeze()  # the collector does not touch, and so does not copy, what parent and child share
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         for position in range(len(titles)):
             pids[position] = os.fork()
             if pids[position] == 0:
                 os.dup2(null, 0)
                 os.dup2(null, 1)
-                _be(body, position, pipes[position][1], titles[position], inherited)
+                _be(body, position, pipes[position][1], titles[position], highest)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     os.close(null)
     for _, theirs in pipes:
         theirs.close()
     return [Member(pid, Channel(ours)) for pid, (ours, _) in zip(pids, pipes)]
 
 
-def _be(
-    body: Body, position: int, connection: Connection, title: bytes, inherited: Sequence[int]
-) -> NoReturn:
+def _be(body: Body, position: int, connection: Connection, title: bytes, highest: int) -> NoReturn:
     """What a member is from its first moment on."""
     try:
         os.setsid()
-        for number in SIGNALS:
-            signal.signal(
-                number, _nothing
-            )  # the loop decides; a handler, unlike SIG_IGN, is not inherited
+        # The loop's handlers stay: they count signals, which here means nothing, and do not outlive an exec.
         signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        for descriptor in inherited:  # a pipe that a fork held open would never end
-            if descriptor != connection.fileno():
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        # A pipe that a fork held open would never end.
+        os.closerange(3, connection.fileno())
+        os.closerange(connection.fileno() + 1, highest + 1)
         tree.rename_process(title)
         body(position, Channel(connection))
     except BaseException:  # noqa: BLE001 - nothing may return from here into the loop's own code
@@ -136,7 +129,3 @@ def sweep_orphans(spared: Collection[int]) -> None:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
-
-
-def _nothing(number: int, frame: object) -> None:
-    """A signal that only has to wake."""

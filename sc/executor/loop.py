@@ -9,17 +9,17 @@ import multiprocessing
 import os
 import random
 import selectors
-import signal
 import time
 from collections.abc import Callable
 from functools import partial
 
 from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
-from sc.executor.crew import SIGNALS, Member, dismiss, fork_keepers, kill, sweep_orphans
+from sc.executor.crew import Member, dismiss, fork_keepers, kill, sweep_orphans
 from sc.executor.folder import TemporaryFolder
 from sc.executor.gpus import GpuPool
 from sc.executor.messages import Blocked, Ended, Start, Stop
 from sc.executor.scheduler import Live, Scheduler
+from sc.executor.signals import Signals
 from sc.executor.slot import Keeper
 from sc.executor.stores import Stores, Verdict
 from sc.model import Outcome, command_hash
@@ -59,10 +59,10 @@ class Loop:
         self._deaths: dict[str, int] = {}
         self._revoked: frozenset[int] = frozenset()
         self._blocked = ""
-        self._signals = 0
+        self._signals = Signals()
         self._stops_sent = 0
         self._next_tick = 0.0
-        self._catch_signals()
+        self._selector.register(self._signals, selectors.EVENT_READ, self._signals.drain)
         if feed.fileno() is not None:
             self._selector.register(feed.fileno() or 0, selectors.EVENT_READ, feed.read_news)
 
@@ -87,18 +87,14 @@ class Loop:
         self._stores.close()
         sweep_orphans(self._spared())
         self._folder.remove()
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._old_wakeup)
-        os.close(self._wake)
-        os.close(self._wake_end)
+        self._signals.restore()
         self._selector.close()
 
     # What the feed and the user want
 
     def _obey(self) -> None:
         """Stop what is to be stopped."""
-        if self._signals >= 2 and self._stops_sent < 2:
+        if self._signals.count >= 2 and self._stops_sent < 2:
             self._stop_all(at_once=True)
             self._stores.hurry(0)
         elif self._is_stopping() and self._stops_sent < 1:
@@ -113,7 +109,7 @@ class Loop:
                     self._send(live.rank, Stop(at_once=False))
 
     def _is_stopping(self) -> bool:
-        return self._signals > 0 or self._feed.is_stopping()
+        return self._signals.count > 0 or self._feed.is_stopping()
 
     def _stop_all(self, at_once: bool) -> None:
         self._stops_sent = 2 if at_once else 1
@@ -128,7 +124,7 @@ class Loop:
 
     def _ending(self) -> Ending:
         kept = self._stores.kept
-        was_interrupted = self._signals > 0
+        was_interrupted = self._signals.count > 0
         return Ending(was_interrupted, kept.folder, kept.count, kept.reason)
 
     # Starting
@@ -167,8 +163,8 @@ class Loop:
         self._stores.watch(live)
 
     def _fork_keepers(self, first: int) -> None:
-        """Make this rank's keeper, and with it as many more as there are."""
-        last = min(self._plan.nprocs, 2 * first + 1)
+        """Make this rank's keeper, and with it eight times as many as there are."""
+        last = min(self._plan.nprocs, 8 * first + 1)
         ranks = [rank for rank in range(first, last) if rank not in self._keepers]
         for rank, keeper in zip(ranks, fork_keepers(self._keeper, ranks)):
             self._keepers[rank] = keeper
@@ -290,21 +286,3 @@ class Loop:
         pause = min(max(0.0, due - now), LONGEST_WAIT_SECONDS)
         for key, _ in self._selector.select(pause):
             key.data()
-
-    def _catch_signals(self) -> None:
-        self._wake, self._wake_end = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._wake_end, False)
-        self._old_wakeup = signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
-        self._old_handlers = {
-            number: signal.signal(number, self._count_signal)
-            for number in SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP
-        }
-        self._selector.register(self._wake, selectors.EVENT_READ, self._drain)
-
-    def _count_signal(self, number: int, frame: object) -> None:
-        self._signals += 1
-
-    def _drain(self) -> None:
-        os.read(self._wake, 4096)

@@ -1,0 +1,51 @@
+"""The signals that stop an execution: counted here, obeyed by the loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """Takes the process's signals until `restore`. Readable (`fileno`) when one has come.
+
+    The keepers inherit all of it: there a count means nothing, and SIGCHLD, which means nothing here (a child's death
+    is told by its pipe), wakes them. Handlers do not outlive an exec, so that runs have none of it.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How many have come that stop an execution."""
+        self._wake, self._wake_end = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._wake_end, False)
+        self._old_wakeup = signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        self._old_handlers = {
+            number: signal.signal(number, self._add)
+            for number in STOPPING
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN  # nohup
+        }
+        self._old_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._only_wake)
+
+    def fileno(self) -> int:
+        return self._wake
+
+    def drain(self) -> None:
+        """Forget what was readable."""
+        os.read(self._wake, 4096)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_wakeup)
+        os.close(self._wake)
+        os.close(self._wake_end)
+
+    def _add(self, number: int, frame: object) -> None:
+        self.count += 1
+
+    def _only_wake(self, number: int, frame: object) -> None:
+        """There is nothing to count."""
