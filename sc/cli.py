@@ -144,6 +144,7 @@ def _tell_trouble(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in MACHINE_SAYS_NO:
         where = f"{error.filename}: " if error.filename else ""
         say(f"sc: {where}{error.strerror}; this machine has to be put right first")
+        _say_the_rest()
         return ExitCode.REFUSED
     mutter("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     say("sc: this is a bug in sc, not in what you typed: please report it with the lines above")
@@ -152,7 +153,19 @@ def _tell_trouble(error: Exception) -> int:
 
 def _nobody_reads() -> int:
     """The reader of our stdout has left (`| head`): it had what it wanted."""
+    _let_go_of_stdout()
+    return ExitCode.OK
+
+
+def _say_the_rest() -> None:
+    """What cannot be written to stdout is dropped: else Python tries again at its exit, fails, and ends with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
-    return ExitCode.OK

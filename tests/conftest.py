@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers import S3Server, s3_server
 
-STRANGERS = ("AWS_", "SC_", "SATURN_", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "SHIV_")
+STRANGERS = ("AWS_", "SC_", "SATURN_", "SHIV_", "PYTHON", "CUDA_VISIBLE_DEVICES", "NO_COLOR")
 """Variables of whoever starts the tests that would lead them elsewhere."""
 
 
