@@ -159,6 +159,8 @@ def _tell_cut(args: argparse.Namespace, cut: Cut) -> None:
 
 def _tell_next(args: argparse.Namespace, cut: Cut) -> None:
     """The command that starts the work, to be pasted."""
+    from sc.reports import printable
+
     if not cut.sizes:
         say("sc: nothing is left to be run")
     elif not args.dry_run:
@@ -167,7 +169,7 @@ def _tell_next(args: argparse.Namespace, cut: Cut) -> None:
             say(f"sc: start it with: {line}")
         else:
             say("sc: start it with:")
-            result(line)
+            result(printable(line))
 
 
 def _tell_json(args: argparse.Namespace, cut: Cut) -> None:
