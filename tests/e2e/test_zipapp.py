@@ -216,6 +216,7 @@ def test_a_folder_where_others_can_write_is_not_trusted(pyz: Path, tmp_path: Pat
     assert (told.returncode, told.stdout) == (3, "")
     assert f"{bait} (others can write there)" in told.stderr
     assert list(bait.iterdir()) == []
+    assert run(pyz, "--version", env={"SHIV_ROOT": str(bait)}).stdout == TOLD  # as the user wishes
 
 
 def test_a_damaged_file_says_so(pyz: Path, tmp_path: Path) -> None:
