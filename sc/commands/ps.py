@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
-from sc.commands.voice import result, say
+from sc.commands.voice import command_line, result, say
 from sc.errors import CloudError, ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -47,9 +47,14 @@ def add_parser(subparsers: Subparsers) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List. What is left of a job without machines is told on stderr, and so is why EC2 could not be asked."""
+    """List. What is left of a job without machines is told on stderr, and so is why EC2 could not be asked.
+
+    3 if it did not answer a person who has credentials: then an empty list does not mean that nothing runs.
+    """
+    from sc.fleets.ec2_aws import AwsRefused
     from sc.fleets.local import LocalFleet
 
+    code = ExitCode.OK
     machines = list(LocalFleet(os.environ).list(args.job))
     remains: Sequence[Found] = ()
     try:
@@ -57,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         machines += found
     except (CloudError, InputError) as error:
         say(f"sc: without machines of EC2: {error}")
+        if isinstance(error, AwsRefused) and not error.has_no_credentials:
+            code = ExitCode.REFUSED
     shown = [machine for machine in machines if args.all or machine.state != "ended"]
     if args.json:
         _tell_json(shown)
@@ -64,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         _tell_table(shown, time.time())
     for one in remains:
         say(remark(one))
-    return ExitCode.OK
+    return code
 
 
 def _on_ec2(args: argparse.Namespace) -> tuple[Sequence[Machine], Sequence[Found]]:
@@ -86,7 +93,8 @@ def remark(found: Found) -> str:
     if found.security_groups:
         parts.append("a security group")
     job = found.job_url or found.job
-    return f"{found.job}: no machines, but {', '.join(parts)}; `sc stop {job}` removes that."
+    told = f"{found.job}: no machines, but {', '.join(parts)}"
+    return f"{told}; removed by: {command_line('stop', job)}"
 
 
 def _tell_json(machines: Sequence[Machine]) -> None:

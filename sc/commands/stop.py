@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from sc import paths
 from sc.commands.jobs import HELP, absolute, jobs
 from sc.commands.voice import result, say
-from sc.errors import CloudError, ExitCode, InputError, ScError
+from sc.errors import CloudError, ExitCode, InputError, ScError, StorageError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -58,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
     for job in _meant(args.job, storage, fleet):
         url = job if "/" in job else ""
         if url:
-            storage.put(paths.stop(url), b"")
-            say(f"{url}: workers are told to stop")
+            left += _say_stop(storage, url)
             left += LocalFleet(os.environ).stop(url, say)
         if not (url and is_local(storage, url)):
             seconds = 0.0 if args.now or not url else LEAVE_SECONDS
@@ -69,12 +68,22 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.REFUSED if left else ExitCode.OK
 
 
+def _say_stop(storage: Storage, url: str) -> list[str]:
+    """Write the key that all workers look for. Machines are ended even where that cannot be done."""
+    try:
+        storage.put(paths.stop(url), b"")
+    except StorageError as error:
+        return [f"Workers of {url} elsewhere could not be told to stop: {error}"]
+    say(f"{url}: workers are told to stop")
+    return []
+
+
 def _meant(word: str, storage: Storage, fleet: Ec2Fleet) -> Sequence[str]:
     """The URLs of the jobs that a person means; a name where the URL is too long for a tag."""
     try:
         return jobs(word, storage, partial(by_name, fleet))
-    except InputError:
-        # A job whose keys are gone may still have machines.
+    except (InputError, StorageError):
+        # A job whose keys are gone, or cannot be read, may still have machines.
         url = absolute(word)
         with suppress(ScError):
             if "/" in word and fleet.one(url) is not None:
@@ -102,7 +111,9 @@ def is_local(storage: Storage, url: str) -> bool:
     """Whether all that has ever worked for this job were processes of some machine, none of EC2."""
     if storage.local_path(url) is not None:
         return True
-    fleets = set(_fleets(storage, url))
+    fleets: set[Optional[str]] = set()
+    with suppress(StorageError):
+        fleets.update(_fleets(storage, url))
     return bool(fleets) and "ec2" not in fleets
 
 

@@ -36,7 +36,12 @@ class Aws(Protocol):
 
 
 class AwsRefused(CloudError):
-    """AWS said no. `code` is its own word for why, `""` when it was not reached at all."""
+    """AWS said no. `code` is its own word for why, or botocore's when it was not reached at all."""
+
+    @property
+    def has_no_credentials(self) -> bool:
+        """Whether nobody has ever logged in here: then nothing of this person's runs there either."""
+        return self.code in ("NoCredentialsError", "NoRegionError")
 
     def __init__(self, sentence: str, code: str = "") -> None:
         super().__init__(sentence)
@@ -125,7 +130,8 @@ class _Translated:
             code, message = str(told.get("Code", "")), str(told.get("Message", ""))
             raise AwsRefused(refusal(self._call, code, message), code) from error
         if isinstance(error, BotoCoreError):
-            raise AwsRefused(unreached(self._call, type(error).__name__, str(error))) from error
+            code = type(error).__name__
+            raise AwsRefused(unreached(self._call, code, str(error)), code) from error
 
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403")
