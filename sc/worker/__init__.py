@@ -14,7 +14,7 @@
     taker          how to come by a part             leaving       when to go
     in_hand        the parts that we have            hands         a part, from claim to done
     reporter       heartbeats, records, log          pace          how early to ask
-    brake          `stop`, and too many failures
+    brake          `stop`, and too many failures     forks         what children do first
     preparing      a machine before its first run    clerk_process the clerk's process
 
 Who dies: the clerk is replaced by the desk; when the main process dies, keepers end their runs, the clerk writes

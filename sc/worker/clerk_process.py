@@ -7,9 +7,7 @@ or at the end of file: then the main process and all that held its end of the li
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
 import select
 import signal
 import socket
@@ -23,6 +21,7 @@ from typing import Any, Optional
 from sc.executor.tree import rename_process
 from sc.storage import Storage
 from sc.worker.clerk import Clerk
+from sc.worker.forks import stand_alone
 from sc.worker.identity import Habits, Identity, Site
 from sc.worker.wire import Wire, WireClosedError
 
@@ -67,11 +66,8 @@ class ClerkProcess:
 
 
 def _live(plan: ClerkPlan, end: socket.socket) -> None:
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)
-    _close_all_but(end.fileno(), plan.log)
+    kept = [end.fileno()] if plan.log is None else [end.fileno(), plan.log]
+    stand_alone(signal.SIG_IGN, *kept)
     rename_process(b"sc clerk")
     storage = plan.open_storage()
     clerk = Clerk(
@@ -127,12 +123,3 @@ def _slept() -> float:
     """Seconds that this machine has slept since it was started, as far as it can tell."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()
-
-
-def _close_all_but(kept: int, log: Optional[int]) -> None:
-    """Of a fork: let go of the pipes of others, which would never end while we hold them."""
-    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    for name in os.listdir(folder):
-        if int(name) > 2 and int(name) not in (kept, log):
-            with contextlib.suppress(OSError):
-                os.close(int(name))

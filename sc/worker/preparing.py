@@ -6,22 +6,27 @@ start script prints goes where the worker's own words go, which is the machine's
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any, NamedTuple, Optional
 
 from sc import archives
 from sc.errors import ScError
 from sc.staging import Job
 from sc.storage import Storage
+from sc.worker.forks import stand_alone
 
 SECRET = "ssm:"
 """A value of environment_variables that begins so is the name of a parameter in AWS's Parameter Store."""
@@ -93,9 +98,8 @@ def _prepare_and_tell(
     home: str,
     look_up: LookUp,
 ) -> None:
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    stand_alone(signal.SIG_DFL, connection.fileno())
+    Thread(target=_end_with_the_worker, args=(connection.fileno(),), daemon=True).start()
     try:
         prepared = prepare(open_storage(), job_url, job, home, look_up)
         answer: dict[str, Any] = prepared._asdict()
@@ -106,16 +110,37 @@ def _prepare_and_tell(
     connection.send_bytes(json.dumps(answer).encode())
 
 
+def _end_with_the_worker(descriptor: int) -> None:
+    """A worker that was killed cannot end its start script: the other end of the pipe tells, and we all go."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # what is told without asking: POLLERR, POLLHUP
+    poll.poll()
+    os.killpg(0, signal.SIGKILL)
+
+
 def prepare(storage: Storage, job_url: str, job: Job, home: str, look_up: LookUp) -> Prepared:
     """Do it all, in this process. Raises ScError with the reason."""
-    for synced in job.synced:
-        _unpack(storage, synced.place(job_url), _folder(home, synced.destination))
     folder = _folder(home, job.working_directory or "")
-    os.makedirs(folder, exist_ok=True)
     environment = read_environment(job.environment_variables, look_up)
-    if job.start_script:
-        _run_start_script(job.start_script, {**os.environ, **environment}, folder)
+    os.makedirs(folder, exist_ok=True)
+    with _alone_in(folder):
+        for synced in job.synced:
+            _unpack(storage, synced.place(job_url), _folder(home, synced.destination))
+        if job.start_script:
+            _run_start_script(job.start_script, {**os.environ, **environment}, folder)
     return Prepared(environment, folder)
+
+
+@contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Two workers of one machine do not unpack and install over each other."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network folders know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def read_environment(variables: Mapping[str, str], look_up: LookUp) -> dict[str, str]:

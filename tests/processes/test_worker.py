@@ -238,6 +238,21 @@ def test_a_start_script_is_ended_by_sigterm(job: JobUnderTest) -> None:
     assert worker.wait(60) == 130
 
 
+def test_a_start_script_ends_with_a_worker_that_was_killed(job: JobUnderTest) -> None:
+    job.stage(["true"], part=1, start_script="echo begun; sleep 300 & wait")
+    worker = job.work()
+    job.wait(lambda: job.processes("sleep"), "the script goes on")
+    worker.kill()
+    worker.wait(10)
+    job.wait(lambda: not job.processes(), "no process is left")
+
+
+def test_two_workers_of_one_machine_prepare_it_one_after_the_other(job: JobUnderTest) -> None:
+    script = "mkdir alone && sleep 0.3 && rmdir alone"
+    job.stage(["true"] * 4, part=1, start_script=script)
+    assert [worker.wait(60) for worker in (job.work(), job.work())] == [0, 0]
+
+
 def test_no_job_is_a_sentence(job: JobUnderTest) -> None:
     assert job.work().wait(60) == 3
     assert "There is no job at" in job.said()
