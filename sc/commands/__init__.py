@@ -48,6 +48,7 @@ WORDS = (
     Word("summarize-batch", "tell what became of each run of a batch"),
     Word("rerun", "do some runs again, here, to see what goes wrong"),
     Word("pull", "bring the outputs of a batch into a folder of this machine"),
+    Word("report", "write one page that tells all of a batch"),
     Word("stop", "end a job and its machines"),
 )
 
