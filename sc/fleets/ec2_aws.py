@@ -97,9 +97,9 @@ class Boto3:
         if key not in self._clients:
             from botocore.config import Config
 
-            # Describe calls of a large account are throttled now and then; ten tries last about a minute.
+            # Describe calls of a large account are throttled now and then; seven tries last about half a minute.
             # Prices are worth no waiting.
-            tries = 2 if service == "pricing" else 10
+            tries = 2 if service == "pricing" else 7
             config = Config(
                 retries={"mode": "standard", "total_max_attempts": tries},
                 connect_timeout=10,
