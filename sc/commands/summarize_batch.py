@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +13,7 @@ from sc.commands.voice import result, say
 from sc.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
+    from sc.codes import Codes
     from sc.commands import Subparsers
     from sc.model import Batch, Run
     from sc.reports import Table
@@ -84,12 +85,9 @@ def run(args: argparse.Namespace) -> int:
         tell=lambda line: say(f"sc: {line}"),
     )
     found = read_codes(storage, batch.remote_output_path, batch.runs)
-    codes = array("h")
-    for one in batch.runs:
-        code = found.code(one.remote_output_path)
-        codes.append(-1 if code is None else code)
+    codes, table = _look_up(batch, found, statuses)
     summary = Summary(batch, codes)
-    lines = _json(summary, statuses) if args.json else _table(summary, statuses)
+    lines = _json(summary, statuses) if args.json else _rows(summary, table, statuses)
     for line in lines:
         result(line)
     _tell(summary, found.garbage)
@@ -116,28 +114,27 @@ def _status(code: int) -> int:
     return _INCOMPLETE if code < 0 else _FAILED
 
 
-def _table(summary: Summary, statuses: list[int]) -> Iterator[str]:
-    """Widths first, then the rows: so it needs no memory for them."""
+def _look_up(batch: Batch, found: Codes, statuses: list[int]) -> tuple[array[int], Table]:
+    """Every run's code, and a table that knows how wide its columns will be."""
     from sc.reports import Table
 
-    table = Table(*_HEADERS)
-    for cells in _measured(summary, statuses):
-        table.measure(cells)
-    yield from table.head()
-    for status in statuses:
-        yield from _rows(table, summary.of(status), STATUSES[status])
-
-
-def _measured(summary: Summary, statuses: list[int]) -> Iterator[tuple[str, ...]]:
-    for one, code in zip(summary.batch.runs, summary.codes):
+    codes, table = array("h"), Table(*_HEADERS)
+    for one in batch.runs:
+        known = found.code(one.remote_output_path)
+        code = -1 if known is None else known
+        codes.append(code)
         status = _status(code)
         if status in statuses:
-            yield _cells(one, code, STATUSES[status])
+            table.measure(_cells(one, code, STATUSES[status]))
+    return codes, table
 
 
-def _rows(table: Table, runs: Iterable[tuple[Run, int]], status: str) -> Iterator[str]:
-    for one, code in runs:
-        yield table.row(_cells(one, code, status))
+def _rows(summary: Summary, table: Table, statuses: list[int]) -> Iterator[str]:
+    """The table, line by line: so it needs no memory for its rows."""
+    yield from table.head()
+    for status in statuses:
+        for one, code in summary.of(status):
+            yield table.row(_cells(one, code, STATUSES[status]))
 
 
 def _cells(one: Run, code: int, status: str) -> tuple[str, ...]:
