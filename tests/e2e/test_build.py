@@ -41,6 +41,30 @@ def test_no_python_that_is_new_enough(checkout: Path, tmp_path: Path) -> None:
     assert told.stderr.startswith("build.sh: no Python 3.9 or newer found. ")
 
 
+def test_the_demo_ends_with_results_and_a_summary(checkout: Path, tmp_path: Path) -> None:
+    copy, home = tmp_path / "a'; echo foo", tmp_path / "home"
+    home.mkdir()
+    copy.mkdir()
+    for name in (*SOURCES, "examples"):
+        (shutil.copytree if (checkout / name).is_dir() else shutil.copy)(
+            checkout / name, copy / name
+        )
+    (copy / ".build").symlink_to(
+        checkout / ".build"
+    )  # what is installed, so as not to install it again
+    told = subprocess.run(
+        ["./build.sh", "demo"],
+        cwd=copy,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr
+    codes = [path.read_text() for path in (copy / "results" / "iris").glob("*/status_code")]
+    assert codes == ["0"] * 24
+    assert len([line for line in told.stdout.splitlines() if line.startswith("completed ")]) == 24
+
+
 @pytest.mark.bare
 def test_no_registry_no_venv_and_no_space(checkout: Path, tmp_path: Path) -> None:
     for name in SOURCES:
