@@ -108,7 +108,7 @@ def read(recipe_path: str) -> Optional[Split]:
     folder = os.path.dirname(os.path.abspath(recipe_path))
     manifest = _manifest(folder)
     files = manifest.get("files", [])
-    if os.path.basename(recipe_path) not in files:
+    if os.path.basename(recipe_path) != RECIPE or RECIPE not in files:
         return None
     parts = tuple(_in(folder, name) for name in files if name != RECIPE)
     missing = next((part for part in parts if not os.path.isfile(part)), None)

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Optional
 
 from sc import commands_folder
@@ -16,7 +16,7 @@ from sc.commands.displays import Display, pick_display
 from sc.commands.ending import Ended, run_on_end, tell_end
 from sc.commands.paying import Bill
 from sc.commands.voice import command_line, say
-from sc.errors import CloudError, ExitCode
+from sc.errors import CloudError, ExitCode, MissingError, StorageError
 
 if TYPE_CHECKING:
     from sc.commands.starting import Intended
@@ -63,11 +63,12 @@ class Following:
 
         self._followed = followed
         self._display = display
-        self._since = self._lively = time.monotonic()
+        self._since = self._lively = self._looked = time.monotonic()
+        self._told: set[str] = set()
+        self._is_first_view = True
         self._observer = Observer(followed.storage, followed.url, followed.job, time.monotonic)
         self._estimator = Estimator()
         self._bill = Bill(followed.url)
-        self._asked = 0.0
 
     def until_the_end(self) -> Ended:
         """Returns when every part is done, or nobody works on the rest."""
@@ -77,13 +78,29 @@ class Following:
         while not state.is_complete and not self._is_abandoned(state):
             self._wait(state, pause)
             pause = min(pause * 1.3, longest)
-            state, looks = self._observer.look_again(), looks + 1
+            state, looks = self._look_again(state), looks + 1
         seconds = time.monotonic() - self._since
         self._see_them_off(state)
         state = self._observer.look()
         ended = Ended(state, seconds, conclusion(state), was_seen=looks > 0)
         self._display.show(self._view(state, seconds), ended.code)
         return ended
+
+    def _look_again(self, state: State) -> State:
+        """An outage of the storage is told and waited for: the job may well go on."""
+        try:
+            state = self._observer.look_again()
+        except MissingError:
+            raise
+        except StorageError as error:
+            if time.monotonic() - self._looked >= UNKNOWN_AFTER_SECONDS:
+                raise
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                self._display.tell(f"sc: {error}")
+            return replace(state, troubles=[str(error)])
+        self._looked = time.monotonic()
+        return state
 
     def _wait(self, state: State, seconds: float) -> None:
         """Show the state until the next look: the clock goes on, and the terminal may change its size."""
@@ -101,8 +118,11 @@ class Following:
         from sc.screen import View
 
         estimate = self._estimator.add(elapsed, state)
-        fleet = self._followed.fleet_of(state)
-        dollars, in_all = self._bill.of(fleet, estimate.left_seconds, time.monotonic(), time.time())
+        dollars = in_all = None
+        if not self._is_first_view:  # which is not to wait for what a cloud says
+            fleet, now = self._followed.fleet_of(state), time.time()
+            dollars, in_all = self._bill.of(fleet, estimate.left_seconds, time.monotonic(), now)
+        self._is_first_view = False
         note = "Ctrl-C leaves this screen, and the job goes on."
         return View(state, estimate, elapsed, dollars, in_all, note)
 

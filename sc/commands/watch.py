@@ -30,6 +30,11 @@ Shows how many runs have completed and failed, how long the rest will take and c
 does, and which errors there were. Ends with the job: exit code 0 all runs completed, 1 some failed, 3 the
 rest will not be done. Ctrl-C ends only the watching. Where there is no terminal it says a line a minute.
 """
+KEYS = (
+    "an object for each look: job_url, name, seconds, exit_code (null until the end), runs, completed, failed, lost, "
+    "running, waiting, parts, parts_done, rate, run_seconds, left_seconds, dollars, dollars_in_all, stopped, "
+    "troubles, errors, workers"
+)
 
 
 def add_parser(subparsers: Subparsers) -> Any:
@@ -38,9 +43,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument("job", metavar="JOB", nargs="?", help=f"its name on EC2, or {HELP}")
     parser.add_argument("--region", help="of the machines; by default that of your AWS settings")
     add_on_end(parser.add_argument)
-    parser.add_argument(
-        "--json", action="store_true", help="an object for each look, the last with an exit_code"
-    )
+    parser.add_argument("--json", action="store_true", help=KEYS)
     return parser
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sc.commands.displays import document
+from sc.commands.watch import KEYS
 from sc.estimating import Estimate
 from sc.glances import Glance
 from sc.grouping import Group
@@ -141,6 +144,10 @@ def test_the_object_for_programs_has_its_keys() -> None:
         *("waiting", "parts", "parts_done", "rate", "run_seconds", "left_seconds", "dollars"),
         *("dollars_in_all", "stopped", "troubles", "errors", "workers"),
     }
+    assert all(key in KEYS.replace(",", "").split() for key in told)
+    page = (Path(__file__).parent.parent.parent / "docs" / "watch.md").read_text()
+    named = {*told, *told["workers"][0], *told["errors"][0]}
+    assert {key for key in named if f"`{key}`" not in page} == set()
     assert told["exit_code"] is None
     assert set(told["workers"][0]) == {
         *(
