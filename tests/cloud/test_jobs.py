@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.cloud.test_box import running
 
 if TYPE_CHECKING:
     from tests.cloud.box import Cloud
+    from tests.cloud.front import Hook
     from tests.cloud.laptop import Laptop
 
 pytestmark = pytest.mark.bare
@@ -122,30 +123,29 @@ def test_a_worker_without_its_storage_stops_and_goes(laptop: Laptop) -> None:
 
 
 def test_a_launch_killed_between_any_two_calls_leaves_nothing_that_stays(laptop: Laptop) -> None:
+    """Only asking comes before the first change, and nothing between the changes: so these are all places."""
     cloud = laptop.cloud
-    laptop.write([f"sleep {n}" for n in range(3, 6)])
-    kinds: set[str] = set()
-    for number in range(1, 100):
+    laptop.write(["sleep 3"] * 3)
+    places: tuple[Union[int, str], ...] = (1, *CHANGES)
+    for count, which in enumerate(places):
         cloud.front.forget()
         process = laptop.start("split", "recipe.yaml", "batch.json", "--start")
-        cloud.front.after(number, lambda call, pid=process.pid: os.kill(pid, signal.SIGKILL))  # type: ignore[misc]
+        kill: Hook = lambda call, pid=process.pid: os.kill(pid, signal.SIGKILL)  # type: ignore[misc]  # noqa: E731
+        cloud.front.after(which, kill)
         said, _ = process.communicate(timeout=120)
-        made = [action for action in cloud.front.actions() if action in CHANGES]
-        assert made == list(CHANGES[: len(made)])
-        kinds.update(made)
-        if process.returncode != -signal.SIGKILL:
-            break
-        if made:
-            told = laptop.run("ps")
-            assert "backfill" in told.stdout
-            if len(made) < len(CHANGES):
-                assert not cloud.alive()
-        done = laptop.run("stop", laptop.job_url)
-        assert done.returncode == 0, done.stdout
+        assert process.returncode == -signal.SIGKILL, said
+        calls = cloud.front.actions()
+        assert tuple(calls[len(calls) - count :]) == CHANGES[:count]
+        assert all(each.startswith(("Describe", "Get")) for each in calls[: len(calls) - count])
+        if count:
+            assert "backfill" in laptop.run("ps").stdout
+            done = laptop.run("stop", laptop.job_url)
+            assert done.returncode == 0, done.stdout
+        assert len(cloud.instances()) in ((0, 3) if count == len(CHANGES) else (0,))
         assert cloud.leftovers() == {}
-    assert kinds == set(CHANGES)
-    assert process.returncode == 0, said
+    laptop.split()
     laptop.over(120)
+    assert laptop.codes() == {"0": 0, "1": 0, "2": 0}
 
 
 def test_what_a_killed_launch_left_ends_without_anybody(laptop: Laptop) -> None:
