@@ -13,6 +13,7 @@ the desk stops by itself what was not renewed in time (see `Held`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Optional
 
@@ -32,6 +33,8 @@ from sc.worker.taker import Taker
 
 RETRY_SECONDS = 5.0
 """After a refusal of the storage, which has itself tried for about a minute."""
+OUTAGE_SECONDS = 3600.0
+"""A storage that did not answer for so long is gone: also a worker that lingers does not wait any more."""
 LONGEST_STEP_SECONDS = 3600.0
 FIRST_BEAT_SECONDS = 3.0
 """After the first part has come, so that whoever waits soon sees runs go on."""
@@ -62,6 +65,8 @@ class Clerk:
         self._random = random
         self._clock = clock
         self._reporter = Reporter(storage, job_url, identity, log)
+        self._answered = clock()
+        """When the storage last did what it was asked."""
         self._is_hungry = False
         self._is_over = False
         self._is_halted = False
@@ -91,7 +96,7 @@ class Clerk:
         worker = self._identity.worker
         self._claimed = Claimed(self._storage, self._job_url, job, self._identity.machine)
         self._taker = Taker(self._storage, self._job_url, job, worker, self._habits, self._random)
-        self._parts = PartsInHand(self._claimed, self._reporter, self.outbox.append, 0)
+        self._parts = PartsInHand(self._claimed, self._reporter, self.outbox.append)
         self._brake = Brake(self._storage, self._job_url, job)
         self.outbox.append(messages.JobFound(job))
 
@@ -127,6 +132,8 @@ class Clerk:
                 except ScError as error:
                     self._reporter.error = str(error)
                     self._due[name] = self._clock() + RETRY_SECONDS
+                    if self._clock() > self._answered + OUTAGE_SECONDS:
+                        self.outbox.append(messages.Refused(str(error)))
         return min(self._due.values(), default=self._clock() + LONGEST_STEP_SECONDS)
 
     def woke_up(self) -> None:
@@ -138,27 +145,21 @@ class Clerk:
     def desk_died(self) -> None:
         """Nobody hears us any more, and what the desk has started is ended: keep what was told. The claims are left
         to their lease, so that a part which kills its worker is counted."""
-        for chore in (self._keep_records, lambda: self._reporter.beat("failed"), self._keep_log):
-            try:
-                self._reporter.error = "the worker's main process has died"
-                chore()
-            except StorageError:
-                return
+        self._reporter.error = "the worker's main process has died"
+        with suppress(StorageError):
+            self._reporter.keep_records(self._clock())
+            self._reporter.beat("failed")
+            self._reporter.keep_log()
 
     # What the desk says
 
     def _begin(self, prepared: messages.Prepared) -> None:
         now = self._clock()
         self._reporter.begin(prepared)
-        self._parts = PartsInHand(
-            self._claimed, self._reporter, self.outbox.append, prepared.origins
-        )
+        self._parts.origins = prepared.origins
         self._due = {name: now for name in self._chores if name not in ("take", "prove")}
         for one in prepared.in_hand:
-            try:
-                self._parts.take_up(one, self._identity.worker, now)
-            except StorageError:
-                self.outbox.append(messages.Revoked(one.origin))
+            self._parts.take_up(one, self._identity.worker, now)
 
     def _run_ended(self, message: messages.RunEnded) -> None:
         self._reporter.add(message.outcome)
@@ -287,7 +288,7 @@ class Clerk:
             self._parts.give_all_back(self._clock)
             if (
                 self._reporter.nprocs
-            ):  # a machine that could not be prepared has never been a worker
+            ):  # else this machine could not be prepared, and never was a worker
                 self._reporter.beat(goodbye.state)
             self._reporter.keep_log()
         except StorageError as error:

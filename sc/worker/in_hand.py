@@ -20,11 +20,10 @@ from sc.worker.reporter import Reporter
 class PartsInHand:
     """Methods raise StorageError where the storage refuses; called again, they go on."""
 
-    def __init__(
-        self, work: Claimed, reporter: Reporter, tell: Callable[[object], None], origins: int
-    ) -> None:
-        """`tell` sends a message to the desk; `origins` parts were taken before."""
-        self.origins = origins
+    def __init__(self, work: Claimed, reporter: Reporter, tell: Callable[[object], None]) -> None:
+        """`tell` sends a message to the desk."""
+        self.origins = 0
+        """Parts taken so far, also by the clerks before this one."""
         self._work = work
         self._reporter = reporter
         self._tell = tell
@@ -46,8 +45,10 @@ class PartsInHand:
         return any(not hand.left for hand in self._held.values())
 
     def take_up(self, one: messages.InHand, worker: str, now: float) -> None:
-        """Go on with a part that the clerk before this one had."""
-        claim = self._work.recall(one.part, worker)
+        """Go on with a part that the clerk before this one had, if it is still ours for certain."""
+        claim = None
+        with suppress(StorageError):
+            claim = self._work.recall(one.part, worker)
         if claim is None:
             self._tell(messages.Revoked(one.origin))
             return

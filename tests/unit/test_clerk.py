@@ -149,6 +149,17 @@ def test_an_outage_loses_nothing_and_the_desk_decides() -> None:
     assert done(storage)[part.part].completed == 2
 
 
+def test_a_storage_that_is_gone_is_not_waited_for_for_ever() -> None:
+    storage = new_job(parts=1)
+    office = opened(storage, habits=NEAR.that(lingers=True))
+    office.part()
+    storage.is_down = True
+    office.pass_time(3000)
+    assert not office.all(messages.Refused)
+    office.pass_time(700)
+    assert office.all(messages.Refused)
+
+
 def test_a_part_that_was_dropped_is_given_back_when_nothing_of_it_goes_on() -> None:
     storage = new_job(parts=1)
     office = opened(storage, habits=NEAR.that(lingers=True))
