@@ -43,19 +43,19 @@ class Terminal:
         """A variable of tmux, as `alternate_on` and `cursor_flag`."""
         return self._tmux("display-message", "-p", f"#{{{name}}}").strip()
 
-    def wait_for(self, text: str, seconds: float = 120.0) -> str:
-        """The screen as soon as the text is on it."""
+    def wait_for(self, *texts: str, seconds: float = 120.0) -> str:
+        """The screen as soon as all the texts are on it."""
         try:
-            return str(wait_until(lambda: self._seen(text), f"{text!r} on the screen", seconds))
+            return str(wait_until(lambda: self._seen(texts), f"{texts} on the screen", seconds))
         except AssertionError as error:
             raise AssertionError(f"{error}; there is:\n{self.screen()}") from error
 
     def close(self) -> None:
         subprocess.run(["tmux", "-L", self._socket, "kill-server"], check=False)
 
-    def _seen(self, text: str) -> str:
+    def _seen(self, texts: tuple[str, ...]) -> str:
         screen = self.screen()
-        return screen if text in screen else ""
+        return screen if all(text in screen for text in texts) else ""
 
     def _tmux(self, *words: str) -> str:
         return subprocess.run(

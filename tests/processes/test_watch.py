@@ -77,11 +77,11 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_two_thousand_runs_with_failures_of_four_kinds(tmp_path: Path, terminal: Terminal) -> None:
-    write_job(tmp_path, runs=2000, every=33)
+    write_job(tmp_path, runs=2000, every=33, cmd="sleep 0.02")
     failed = len(range(16, 2000, 33))
     start(tmp_path)
     terminal.enter(f"{SC} watch commands; echo code $?")
-    middle = terminal.wait_for("ended by signal")
+    middle = terminal.wait_for(*KINDS, "2 workers, 4 slots")
     assert re.search(r"^demo +[\d.]+ (s|min)", middle)
     assert re.search(r"^\[#+-+\] +\d+ %$", middle, re.M)
     assert re.search(
