@@ -1,0 +1,180 @@
+"""The real sc.pyz and machines that cannot begin; what a machine is given before its first run; and who may look."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cloud.laptop import Laptop
+
+pytestmark = pytest.mark.bare
+
+SCALE = 3
+
+
+@pytest.fixture
+def laptop(request: pytest.FixtureRequest, bucket: str, pyz: Path, tmp_path: Path) -> Laptop:
+    """A laptop for which `sc setup` was run."""
+    cloud = request.getfixturevalue("cloud")
+    from tests.cloud.laptop import Laptop
+
+    folder = tmp_path / "laptop"
+    folder.mkdir()
+    made = Laptop(cloud, pyz, folder, bucket)
+    done = made.run("setup", "--bucket", bucket)
+    assert done.returncode == 0, done.stdout
+    return made
+
+
+def talk(laptop: Laptop, *words: str) -> str:
+    """What a command answers, without what it says meanwhile."""
+    done = subprocess.run(
+        [sys.executable, str(laptop.pyz), *words],
+        cwd=laptop.folder,
+        env=laptop.cloud.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    return done.stdout
+
+
+def without_python(laptop: Laptop) -> Mapping[str, Any]:
+    return {"image": laptop.cloud.image("bare")}
+
+
+def another_program(laptop: Laptop) -> Mapping[str, Any]:
+    key = laptop.job_url.split("/", 3)[3] + "/sc.pyz"
+    client = laptop.cloud.s3.client()
+    laptop.cloud.front.before(
+        "CreateLaunchTemplate",
+        lambda call: client.put_object(Bucket=laptop.bucket, Key=key, Body=b"not it"),
+    )
+    return {}
+
+
+def closed_bucket(laptop: Laptop) -> Mapping[str, Any]:
+    iam = laptop.cloud.client("iam")
+    iam.delete_role_policy(RoleName="sc-machine", PolicyName=f"sc-bucket-{laptop.bucket}")
+    return {}
+
+
+def failing_script(laptop: Laptop) -> Mapping[str, Any]:
+    return {"start_script": "echo preparing; echo 'no such package: numpyy' >&2; exit 1"}
+
+
+def missing_parameter(laptop: Laptop) -> Mapping[str, Any]:
+    return {"environment_variables": {"KEY": "ssm:/sc/nowhere"}}
+
+
+FAILURES = {
+    without_python: "no Python 3.9 or newer, and no package manager brought one",
+    another_program: "was expected",
+    closed_bucket: "HTTP 403",
+    failing_script: "no such package: numpyy",
+    missing_parameter: "/sc/nowhere",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_boot_that_fails_is_on_the_screen_within_a_minute(laptop: Laptop, failure: Any) -> None:
+    laptop.write(["echo never"] * 20, scale=SCALE, **failure(laptop))
+    start = time.time()
+    done = laptop.run("split", "recipe.yaml", "batch.json", "--start")
+    booted = [boot.began_at for boot in laptop.cloud.instances() if boot.began_at]
+    assert done.returncode == 3, done.stdout
+    assert FAILURES[failure] in done.stdout
+    assert time.time() - min(booted, default=start) < 60
+    assert len(laptop.cloud.instances()) <= SCALE + 2
+    assert laptop.cloud.leftovers() == {}
+    assert laptop.codes() == {}
+
+
+def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(laptop: Laptop) -> None:
+    hostile = 'a\'; touch /tmp/broken "$(touch /tmp/broken)" `id` ü\n$HOME'
+    ssm = laptop.cloud.client("ssm")
+    ssm.put_parameter(Name="/sc/key", Value=hostile + "!", Type="SecureString")
+    project = laptop.folder / "it's a project"
+    project.mkdir()
+    (project / "data.txt").write_text("synced\n")
+    laptop.write(
+        [
+            "cat data.txt made-by-script",
+            'printf %s "$HOSTILE"',
+            'printf %s "$SECRET"',
+            "ls /tmp/broken; pwd",
+        ],
+        scale=1,
+        environment_variables={"HOSTILE": hostile, "SECRET": "ssm:/sc/key"},
+        working_directory="/opt/it's a project",
+        start_script="cat data.txt >made-by-script; printf 'export MORE=1'",
+    )
+    words = [
+        "split",
+        "recipe.yaml",
+        "batch.json",
+        "--start",
+        "--sync",
+        f"{project}:/opt/{project.name}",
+    ]
+    done = laptop.run(*words)
+    assert done.returncode == 0, done.stdout
+    laptop.over(60)
+    assert laptop.read("0/stdout") == b"synced\nsynced\n"
+    assert laptop.read("1/stdout").decode() == hostile
+    assert laptop.read("2/stdout").decode() == hostile + "!"
+    assert laptop.read("3/stdout") == b"/opt/it's a project\n"
+    stored = laptop.cloud.s3.client().list_objects_v2(Bucket=laptop.bucket)["Contents"]
+    for entry in stored:
+        body = laptop.cloud.s3.client().get_object(Bucket=laptop.bucket, Key=entry["Key"])["Body"]
+        if not entry["Key"].endswith("2/stdout"):
+            assert (hostile + "!").encode() not in body.read(), entry["Key"]
+
+
+def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -> None:
+    laptop.write(["echo before; sleep 1000"] * 6, scale=2)
+    laptop.split()
+    told = json.loads(talk(laptop, "ps", "backfill", "--json"))
+    assert [(one["job"], one["job_url"], one["kind"], one["state"]) for one in told] == [
+        ("backfill", laptop.job_url, "r6a.large", "running")
+    ] * 2
+    assert all(one["dollars"] is None or one["dollars"] > 0 for one in told)
+    again = laptop.run("split", "recipe.yaml", "batch.json", "--start")
+    assert again.returncode == 2, again.stdout
+    done = laptop.run("stop", "backfill")
+    assert done.returncode == 0, done.stdout
+    assert laptop.cloud.leftovers() == {}
+    assert json.loads(talk(laptop, "ps", "backfill", "--json")) == []
+    assert [boot.end for boot in laptop.cloud.instances()] != []
+    assert laptop.codes() == {}
+    assert laptop.read("0/stdout") == b"before\n"
+    assert laptop.run("stop", laptop.job_url).returncode == 0
+
+
+def test_setup_says_what_is_missing_and_changes_nothing_when_dry(laptop: Laptop) -> None:
+    front = laptop.cloud.front
+    front.forget()
+    told = json.loads(talk(laptop, "setup", "--bucket", "another", "--dry-run", "--json"))
+    assert told["missing"] == ["give the role sc-machine the policy sc-bucket-another"]
+    assert told["buckets"] == sorted(["another", laptop.bucket])
+    assert all(name.startswith(("Get", "List")) for name in front.actions())
+    assert json.loads(talk(laptop, "setup", "--json"))["missing"] == []
+
+
+def test_without_setup_the_first_start_says_so(laptop: Laptop) -> None:
+    laptop.write(["true"], instance_profile="sc-other")
+    done = laptop.run("split", "recipe.yaml", "batch.json", "--start")
+    assert done.returncode == 2
+    assert "sc setup --profile-name sc-other" in done.stdout
+    assert laptop.cloud.leftovers() == {}
+    assert laptop.keys() == []
