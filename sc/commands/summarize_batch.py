@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 from array import array
-from collections.abc import Iterator
-from itertools import compress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Callable, NamedTuple
 
 from sc.commands.voice import result, say
 from sc.errors import ExitCode, InputError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.model import Batch, Run
     from sc.reports import Table
+
+    Draw = Callable[[Run, int, str], str]
+    """A line for a run, with its code (-1: it has not ended) and its status."""
 
 EXAMPLES = """
 Examples:
@@ -33,6 +37,8 @@ question was answered: it is 0 even if every run has failed.
 STATUSES = ("failed", "completed", "incomplete")
 """In the order in which they are shown."""
 _FAILED, _COMPLETED, _INCOMPLETE = range(len(STATUSES))
+IN_MEMORY = 4 << 20
+"""Characters, about, before what waits goes to a file."""
 _HEADERS = ("status", "status_code", "remote_output_path", "cmd")
 
 
@@ -63,11 +69,26 @@ class Summary(NamedTuple):
         failed = len(self.codes) - completed - incomplete
         return dict(zip(STATUSES, (failed, completed, incomplete)))
 
-    def of(self, status: int) -> Iterator[tuple[Run, int]]:
-        """The runs of one status, with their codes."""
-        marks = bytearray(_status(code) == status for code in self.codes)
-        if any(marks):
-            yield from compress(zip(self.batch.runs, self.codes), marks)
+    def ordered(self, statuses: Sequence[int], draw: Draw) -> Iterator[str]:
+        """A line for each run, one status after the other, in one pass over the batch.
+
+        Lines that come later wait in temporary files, for a batch may be too large for memory and is
+        slow to read.
+        """
+        with ExitStack() as stack:
+            waiting: dict[int, IO[str]] = {
+                status: stack.enter_context(SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8"))
+                for status in statuses[1:]
+            }
+            for one, code in zip(self.batch.runs, self.codes):
+                status = _status(code)
+                if status in waiting:
+                    waiting[status].write(draw(one, code, STATUSES[status]) + "\n")
+                elif status in statuses:
+                    yield draw(one, code, STATUSES[status])
+            for file in waiting.values():
+                file.seek(0)
+                yield from (line[:-1] for line in file)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,11 +151,9 @@ def _look_up(batch: Batch, found: Codes, statuses: list[int]) -> tuple[array[int
 
 
 def _rows(summary: Summary, table: Table, statuses: list[int]) -> Iterator[str]:
-    """The table, line by line: so it needs no memory for its rows."""
+    """The table, line by line."""
     yield from table.head()
-    for status in statuses:
-        for one, code in summary.of(status):
-            yield table.row(_cells(one, code, STATUSES[status]))
+    yield from summary.ordered(statuses, lambda *run: table.row(_cells(*run)))
 
 
 def _cells(one: Run, code: int, status: str) -> tuple[str, ...]:
@@ -152,20 +171,25 @@ def _json(summary: Summary, statuses: list[int]) -> Iterator[str]:
     yield f'{{"counts": {json_line(summary.counts())},'
     yield ' "runs": ['
     held = ""
-    for status in statuses:
-        for one, code in summary.of(status):
-            if held:
-                yield held + ","
-            document = {
-                "status": STATUSES[status],
-                "status_code": None if code < 0 else code,
-                "remote_output_path": one.remote_output_path,
-                "cmd": one.cmd,
-            }
-            held = "  " + json_line(document)
+    for line in summary.ordered(statuses, _json_run):
+        if held:
+            yield held + ","
+        held = line
     if held:
         yield held
     yield " ]}"
+
+
+def _json_run(one: Run, code: int, status: str) -> str:
+    from sc.reports import json_line
+
+    document = {
+        "status": status,
+        "status_code": None if code < 0 else code,
+        "remote_output_path": one.remote_output_path,
+        "cmd": one.cmd,
+    }
+    return "  " + json_line(document)
 
 
 def _tell(summary: Summary, garbage: int) -> None:
