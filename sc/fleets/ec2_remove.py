@@ -90,8 +90,11 @@ class Removal:
 
     def _let_them_leave(self, found: Found, leave_time: Check) -> None:
         self._hold_launches(found.name)
+        told = 0
         while found.alive and leave_time():
-            self.tell(f"{len(found.alive)} machines are asked to leave")
+            if len(found.alive) != told:
+                told = len(found.alive)
+                self.tell(f"{told} machine{'' if told == 1 else 's'} asked to leave")
             self.sleep(_POLL_SECONDS)
             found = find_by_name(self.aws, found.name)
 

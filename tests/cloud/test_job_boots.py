@@ -142,7 +142,7 @@ def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(lapt
 
 
 def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -> None:
-    laptop.write(["echo before; sleep 1000"] * 6, scale=2)
+    laptop.write(["echo before; sleep 1000"] * 2, nprocs=1, scale=2)
     laptop.split()
     told = json.loads(talk(laptop, "ps", "backfill", "--json"))
     assert [(one["job"], one["job_url"], one["kind"], one["state"]) for one in told] == [
@@ -151,6 +151,7 @@ def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -
     assert all(one["dollars"] is None or one["dollars"] > 0 for one in told)
     again = laptop.run("split", "recipe.yaml", "batch.json", "--start")
     assert again.returncode == 2, again.stdout
+    laptop.cloud.wait(lambda: "0/stdout" in laptop.keys(), 60, "what the first run prints")
     done = laptop.run("stop", "backfill")
     assert done.returncode == 0, done.stdout
     assert laptop.cloud.leftovers() == {}
