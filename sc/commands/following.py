@@ -16,7 +16,7 @@ from sc.commands.displays import Display, pick_display
 from sc.commands.ending import Ended, run_on_end, tell_end
 from sc.commands.paying import Bill
 from sc.commands.voice import command_line, say
-from sc.errors import CloudError, ExitCode, MissingError, StorageError
+from sc.errors import CloudError, ExitCode, InputError, MissingError, StorageError
 
 if TYPE_CHECKING:
     from sc.commands.starting import Intended
@@ -138,7 +138,7 @@ class Following:
         try:
             if self._has_machines(state):
                 return False
-        except CloudError:
+        except (CloudError, InputError):  # no rights there, or not even a region
             return state.has_left or silent >= UNKNOWN_AFTER_SECONDS
         return not self._observer.look().is_complete
 
@@ -147,15 +147,21 @@ class Following:
         return any(one.state != "ended" for one in machines)
 
     def _see_them_off(self, state: State) -> None:
-        """Workers leave a moment later: their last words are worth waiting for, and a job of this machine can be
-        started again only when they are gone."""
+        """Workers leave a moment later: what they say of the last failures is worth waiting for, and a job of this
+        machine can be started again only when they are gone."""
         fleet = self._followed.fleet_of(state)
         limit = time.monotonic() + LEAVE_SECONDS
         while time.monotonic() < limit:
             is_here = fleet.name == "local" and bool(fleet.list(self._followed.url))
-            if not is_here and not self._observer.look_again().live:
+            if not is_here and (has_told_all(state) or not state.live):
                 return
+            state = self._look_again(state)
             time.sleep(FIRST_PAUSE_SECONDS)
+
+
+def has_told_all(state: State) -> bool:
+    """True if the kinds of errors that are known are those of all failures. Pure."""
+    return sum(group.count for group in state.errors) >= state.failed + state.lost
 
 
 def conclusion(state: State) -> ExitCode:

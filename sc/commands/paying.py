@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
-from sc.errors import CloudError
+from sc.errors import CloudError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Bill:
     def _ask(self, fleet: Fleet, monotonic: float, now: float) -> None:
         try:
             machines = fleet.list(self._job_url)
-        except CloudError:
+        except (CloudError, InputError):  # no rights there, or not even a region
             self._next = monotonic + ASK_AGAIN_SECONDS
             return
         self._next = monotonic + ASK_SECONDS

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Optional
 
 import pytest
 
-from sc.commands.following import conclusion
+from sc.commands.following import conclusion, has_told_all
 from sc.commands.paying import Bill
-from sc.errors import CloudError
+from sc.errors import CloudError, InputError
 from sc.fleets import Machine
+from sc.grouping import Group
 from sc.halting import Stop
 from sc.job_state import State
 
@@ -56,7 +58,7 @@ class Fleet:
     def list(self, job: Optional[str] = None) -> list[Machine]:
         self.asked += 1
         if self._machines is None:
-            raise CloudError("no")
+            raise CloudError("no") if self.asked % 2 else InputError("no region")
         return self._machines
 
 
@@ -87,6 +89,13 @@ def test_the_cloud_is_asked_once_a_minute_and_rarely_after_a_no() -> None:
         bill(fleet, 1.0, float(second), one)
     assert fleet.asked == 2
     one, fleet = Bill("u"), Fleet("ec2", None)
-    for second in range(100, 600):
+    for second in range(100, 1000):
         assert bill(fleet, 1.0, float(second), one) == (None, None)
-    assert fleet.asked == 1
+    assert fleet.asked == 2
+
+
+def test_all_failures_are_told_when_their_kinds_count_as_many() -> None:
+    assert has_told_all(state())
+    assert not has_told_all(state(failed=2))
+    errors = [Group(1, "a", "/1"), Group(1, "b", "/2")]
+    assert has_told_all(replace(state(failed=1, lost=1), errors=errors))
