@@ -145,14 +145,17 @@ class Outcome(NamedTuple):
     @classmethod
     def from_line(cls, line: str) -> Outcome:
         """The reverse of `to_line`. Raises ValueError on anything else."""
-        document = json.loads(line)
-        if not isinstance(document, dict):
-            raise ValueError("a record is a JSON object")
         try:
+            document = json.loads(line)
             outcome = cls(**{name: document[name] for name in cls._fields if name in document})
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-        if not isinstance(outcome.remote_output_path, str) or outcome.cause not in CAUSES:
+            is_record = outcome.cause in CAUSES
+        except (TypeError, KeyError, RecursionError) as error:
+            raise ValueError(f"not a record of a run: {error}") from error
+        numbers = outcome.attempt, outcome.rank, outcome.started, outcome.ended, outcome.code or 0
+        has_numbers = all(isinstance(number, (int, float)) for number in numbers)
+        texts = outcome.remote_output_path, outcome.command_hash, outcome.machine
+        has_texts = all(isinstance(text, str) for text in (*texts, outcome.reason))
+        if not (is_record and has_numbers and has_texts):
             raise ValueError("not a record of a run")
         return outcome
 

@@ -152,7 +152,11 @@ def test_a_strange_recipe_is_a_sentence(storage: MemoryStorage, document: object
         read_job(storage, JOB)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 50_000, b'{"parts": NaN}', b"{" * 9])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff", b"[" * 50_000, b'{"parts": NaN}', b"{" * 9],
+    ids=["nothing", "no text", "deep", "not a number", "open"],
+)
 def test_bytes_that_are_no_recipe_are_a_sentence(storage: MemoryStorage, data: bytes) -> None:
     storage.put(paths.recipe(JOB), data)
     with pytest.raises(StorageError, match="is not what sc wrote"):
