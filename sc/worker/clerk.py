@@ -67,10 +67,7 @@ class Clerk:
         self._reporter = Reporter(storage, job_url, identity, log)
         self._answered = clock()
         """When the storage last did what it was asked."""
-        self._is_hungry = False
-        self._is_over = False
-        self._is_halted = False
-        self._is_stopped = False
+        self._is_hungry = self._is_over = self._is_halted = self._is_stopped = False
         self._goodbye: Optional[messages.Goodbye] = None
         self._due: dict[str, float] = {}
         self._chores: dict[str, Callable[[], float]] = {
