@@ -35,7 +35,7 @@ Counts, machines and slots over time, errors of a kind together, how long runs t
 search over all of them, in one file that needs no network. BATCH is a batch file, a commands folder of
 split, or a job's URL. Exit code: 0, whatever became of the runs; 2 bad input, 3 the storage said no.
 """
-SLOWEST = 20
+SLOWEST = 12
 _MOST_UNKNOWN = 2000
 """Failures without a record whose stderr is read."""
 
@@ -103,7 +103,7 @@ def _facts(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage, fo
         return _rows(batch, codes, history)
 
     return Facts(
-        title=args.title or _title(args.batch, meant),
+        title=args.title or _title(args.batch, urls),
         place=batch.remote_output_path,
         jobs=[url.rpartition("/")[2] for url in urls],
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -121,9 +121,9 @@ def _facts(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage, fo
     )
 
 
-def _title(word: str, meant: at_hand.AtHand) -> str:
-    if meant.job_url is not None:
-        return meant.job_url.rpartition("/")[2]
+def _title(word: str, urls: Sequence[str]) -> str:
+    if len(urls) == 1:
+        return urls[0].rpartition("/")[2]
     return os.path.splitext(os.path.basename(word.rstrip("/")))[0] if word != "-" else "batch"
 
 

@@ -1,56 +1,44 @@
-"""All runs in few bytes, for the search of the page. Pure.
+"""All runs in few bytes, for the search of the page: rows of JSON, gzip, base64. Pure.
 
-Texts of neighbours are alike, so each is written as what it has in common with the one before: how many characters
-at its beginning, how many at its end, and what is between. `script.py` has the other end of the wire.
+A browser unpacks it by itself (DecompressionStream); `script.py` has the other end of the wire.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from os.path import commonpath
-from typing import Any, Optional
+from typing import NamedTuple, Optional
 
 from sc.pages.facts import Row
 
-BUDGET_BYTES = 4_200_000
-"""The whole page is to stay below 5 MB."""
-_LONGEST_COMMAND = 300
-_NUMBERS_BYTES = 22
-"""Of a row, without its texts, at most."""
+BUDGET_BYTES = 3_000_000
+"""Before base64 makes four of three: the whole page is to stay below 5 MB."""
+_LONGEST = 500
+"""Characters of a path or a command."""
+_LOOK_ROWS = 200
+_GZIP = 31
+"""zlib's word for gzip's format with the largest window."""
 
 
-class Packed:
-    """A text after the other."""
+class Packed(NamedTuple):
+    """What the page carries."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.bytes = 0
-        self._before = ""
-
-    def add(self, text: str) -> None:
-        begin = end = 0
-        if (
-            text.isascii() and self._before.isascii()
-        ):  # JavaScript counts other characters otherwise
-            begin = len(commonpath((self._before, text)))
-            rest = (self._before[begin:][::-1], text[begin:][::-1])
-            end = len(commonpath(rest))
-        between = text[begin : len(text) - end]
-        packed = f"{begin} {end} {between}"
-        self.texts.append(packed)
-        self.bytes += len(packed) + 3 if packed.isascii() else 12 * len(packed) + 3
-        self._before = text
+    text: str
+    """Base64; without a line's end."""
+    rows: int
 
 
-def table_of(rows: Callable[[], Iterator[Row]], budget: int = BUDGET_BYTES) -> dict[str, Any]:
-    """The columns; if not all runs fit in so many bytes, the failed ones first, and then as many as fit."""
-    table = _filled(rows(), budget)
-    if table is None:
+def pack(rows: Callable[[], Iterator[Row]], budget: int = BUDGET_BYTES) -> Packed:
+    """All runs; if they do not fit in so many bytes, the failed ones first, and then as many as fit."""
+    packed = _packed(rows(), budget, may_be_cut=False)
+    if packed is None:
         failed = (row for row in rows() if row.code > 0)
         others = (row for row in rows() if row.code <= 0)
-        table = _filled(_both(failed, others), budget, is_cut=True)
-    assert table is not None
-    return table
+        packed = _packed(_both(failed, others), budget, may_be_cut=True)
+    assert packed is not None
+    return packed
 
 
 def _both(first: Iterable[Row], second: Iterable[Row]) -> Iterator[Row]:
@@ -58,26 +46,23 @@ def _both(first: Iterable[Row], second: Iterable[Row]) -> Iterator[Row]:
     yield from second
 
 
-def _filled(rows: Iterator[Row], budget: int, is_cut: bool = False) -> Optional[dict[str, Any]]:
-    """None if they do not fit, unless they may be cut off."""
-    paths, commands = Packed(), Packed()
-    numbers: list[int] = []
-    codes: list[int] = []
-    seconds: list[float] = []
-    workers: list[int] = []
+def _packed(rows: Iterator[Row], budget: int, may_be_cut: bool) -> Optional[Packed]:
+    gzip = zlib.compressobj(9, zlib.DEFLATED, _GZIP)
+    data, count = bytearray(), 0
     for row in rows:
-        if paths.bytes + commands.bytes + _NUMBERS_BYTES * len(codes) > budget:
-            if not is_cut:
-                return None
-            break
-        paths.add(row.path)
-        commands.add(row.cmd[:_LONGEST_COMMAND])
-        numbers.append(row.number)
-        codes.append(row.code)
-        seconds.append(round(row.seconds, 1) if row.seconds < 100 else int(row.seconds))
-        workers.append(row.worker)
-    table: dict[str, Any] = {"paths": paths.texts, "commands": commands.texts, "codes": codes}
-    table.update(seconds=seconds, workers=workers)
-    if is_cut:
-        table["numbers"] = numbers
-    return table
+        if count % _LOOK_ROWS == 0:
+            data += gzip.flush(zlib.Z_SYNC_FLUSH) if count else b""
+            if len(data) > budget:
+                if not may_be_cut:
+                    return None
+                break
+        data += gzip.compress((",\n" if count else "").encode() + _line(row))
+        count += 1
+    data += gzip.flush()
+    return Packed(base64.b64encode(data).decode(), count)
+
+
+def _line(row: Row) -> bytes:
+    seconds = round(row.seconds, 1) if row.seconds < 100 else int(row.seconds)
+    columns = [row.number, row.path[:_LONGEST], row.cmd[:_LONGEST], row.code, seconds]
+    return json.dumps(columns, ensure_ascii=True, separators=(",", ":")).encode()

@@ -17,7 +17,10 @@ def text(value: object) -> str:
 
 def href(path: str) -> str:
     """A path as a relative link: never a scheme, since ':' is escaped too."""
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/")
+    try:
+        return quote(path.encode("utf-8", "surrogateescape"), safe="/")
+    except UnicodeEncodeError:  # half of a character, out of JSON: no file has such a name
+        return quote(path.encode("utf-8", "replace"), safe="/")
 
 
 def data_block(name: str, document: Any) -> str:

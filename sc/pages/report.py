@@ -10,13 +10,13 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from sc.pages.compact import table_of
+from sc.pages.compact import pack
 from sc.pages.facts import Facts, Links, Row
 from sc.pages.histogram import histogram, spread_of
 from sc.pages.markup import data_block, href, text
 from sc.pages.script import SCRIPT
 from sc.pages.style import STYLE
-from sc.pages.timeline import timeline
+from sc.pages.timeline import short, timeline
 from sc.reports import duration
 
 MOST_GROUPS = 40
@@ -27,7 +27,7 @@ def page(facts: Facts) -> str:
     """The whole document."""
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
-    table = table_of(facts.rows)
+    packed = pack(facts.rows)
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -40,10 +40,10 @@ def page(facts: Facts) -> str:
         _errors(facts),
         _times(facts),
         _slowest(facts),
-        _search(facts, len(table["codes"])),
+        _search(facts, packed.rows),
         f"<footer>Made {text(facts.made)} by sc {text(facts.version)}.</footer></main>",
         data_block("about", {"links": facts.links._asdict()}),
-        data_block("runs", table),
+        f'<script type="text/plain" id="runs">{packed.text}</script>',
         f"<script>{SCRIPT}</script></body></html>",
     ]
     return "\n".join(parts) + "\n"
@@ -151,7 +151,7 @@ def _row(row: Row, facts: Facts) -> str:
         f'<tr><td class="num" data-label="run">{row.number}</td>'
         f'<td class="num" data-label="time">{text(duration(row.seconds))}</td>'
         f'<td data-label="status"><span class="tag {kind}">{word}</span></td>'
-        f'<td data-label="machine"><span>{text(machine)}</span></td>'
+        f'<td data-label="machine"><span class="name" title="{text(machine)}">{text(short(machine))}</span></td>'
         f'<td data-label="path"><code>{text(row.path)}</code>{links(facts.links, row.path)}</td>'
         f'<td data-label="command"><code>{text(row.cmd[:200])}</code></td></tr>'
     )

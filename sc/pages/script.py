@@ -6,18 +6,13 @@ It reads what `compact.py` writes, and puts names into the page as text only.
 SCRIPT = """
 "use strict";
 (() => {
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const about = read("about"), table = read("runs");
-  const unpack = (packed) => {
-    let before = "";
-    return packed.map((one) => {
-      const a = one.indexOf(" "), b = one.indexOf(" ", a + 1);
-      const begin = +one.slice(0, a), end = +one.slice(a + 1, b);
-      before = before.slice(0, begin) + one.slice(b + 1) + (end ? before.slice(-end) : "");
-      return before;
-    });
+  const about = JSON.parse(document.getElementById("about").textContent);
+  const unpack = async () => {
+    const packed = atob(document.getElementById("runs").textContent);
+    const bytes = Uint8Array.from(packed, (one) => one.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse("[" + await new Response(stream).text() + "]");
   };
-  let paths = null, commands = null;
   const duration = (s) => {
     if (s < 0) return "\\u2013";
     if (s < 9.95) return s.toFixed(1) + " s";
@@ -38,10 +33,12 @@ SCRIPT = """
     made.append(...content);
     return made;
   };
-  const escaped = (path) => path.split("/").map(encodeURIComponent).join("/");
+  const escaped = (path) => {
+    try { return path.split("/").map(encodeURIComponent).join("/"); } catch (error) { return null; }
+  };
   const links = (path) => {
     const base = about.links.base;
-    if (about.links.kind === "none" || path.startsWith("/") || path.includes("://")) return [];
+    if (about.links.kind === "none" || escaped(path) === null || path.startsWith("/") || path.includes("://")) return [];
     const names = about.links.kind === "folder" ? ["stdout", "stderr", "results"] : ["open"];
     return names.flatMap((name) => {
       const made = element("a", "", name);
@@ -49,37 +46,35 @@ SCRIPT = """
       return [made, " "];
     });
   };
-  const row = (i) => {
-    const code = table.codes[i], made = element("tr");
+  const row = ([number, path, command, code, seconds]) => {
+    const made = element("tr");
     const kind = code === 0 ? "ok" : code > 0 ? "bad" : "open";
     const word = code === 0 ? "completed" : code > 0 ? "exit " + code : "incomplete";
-    const number = table.numbers ? table.numbers[i] : i;
     made.append(
       cell("run", [String(number)], "num"),
       cell("status", [element("span", "tag " + kind, word)]),
-      cell("time", [duration(table.seconds[i])], "num"),
-      cell("path", [element("code", "", paths[i]), " ", ...links(paths[i])]),
-      cell("command", [element("code", "", commands[i])]));
+      cell("time", [duration(seconds)], "num"),
+      cell("path", [element("code", "", path), " ", ...links(path)]),
+      cell("command", [element("code", "", command)]));
     return made;
   };
   const find = document.getElementById("find"), status = document.getElementById("status");
   const body = document.getElementById("found"), told = document.getElementById("told");
-  const MOST = 100;
+  const MOST = matchMedia("(max-width: 680px)").matches ? 20 : 50;
+  let rows = [];
   const show = () => {
-    paths = paths || unpack(table.paths);
-    commands = commands || unpack(table.commands);
     const words = find.value.toLowerCase().split(/\\s+/).filter(Boolean), wanted = status.value;
     const made = [];
     let count = 0;
-    for (let i = 0; i < paths.length; i++) {
-      const code = table.codes[i];
+    for (const one of rows) {
+      const code = one[3];
       if (wanted === "failed" ? code <= 0 : wanted === "completed" ? code !== 0
           : wanted === "incomplete" ? code >= 0 : false) continue;
       if (words.length) {
-        const text = (paths[i] + " " + commands[i]).toLowerCase();
+        const text = (one[1] + " " + one[2]).toLowerCase();
         if (!words.every((word) => text.includes(word))) continue;
       }
-      if (count++ < MOST) made.push(row(i));
+      if (count++ < MOST) made.push(row(one));
     }
     body.replaceChildren(...made);
     told.textContent = count > MOST
@@ -87,10 +82,11 @@ SCRIPT = """
       : count.toLocaleString("en") + (count === 1 ? " run matches" : " runs match");
   };
   let timer = 0;
-  const soon = () => { clearTimeout(timer); timer = setTimeout(show, 120); };
-  find.addEventListener("input", soon);
+  find.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(show, 120); });
   status.addEventListener("change", show);
   document.getElementById("search").hidden = false;
-  show();
+  told.textContent = "reading…";
+  unpack().then((found) => { rows = found; show(); document.body.dataset.ready = "yes"; },
+    () => { told.textContent = "this browser is too old for the search"; });
 })();
 """

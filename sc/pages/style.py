@@ -27,10 +27,10 @@ a:hover, a:focus { text-decoration: underline; }
 code { font: 12.5px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
   margin-bottom: 16px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 1px; padding: 0;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 1px; padding: 0;
   overflow: hidden; background: var(--line); }
-.tiles div { background: var(--card); padding: 14px 18px; }
-.tiles b { display: block; font-size: 22px; line-height: 1.3; font-weight: 600;
+.tiles div { background: var(--card); padding: 14px 8px 14px 16px; }
+.tiles b { display: block; font-size: 19px; white-space: nowrap; line-height: 1.3; font-weight: 600;
   font-variant-numeric: tabular-nums; }
 .tiles span { color: var(--soft); font-size: 13px; }
 .tiles .bad b { color: var(--bad); }
@@ -58,6 +58,7 @@ table { width: 100%; border-collapse: collapse; font-size: 14px; }
 th { text-align: left; font-weight: 500; font-size: 12px; color: var(--soft); padding: 0 12px 6px 0; }
 td { vertical-align: top; border-top: 1px solid var(--line); padding: 8px 12px 8px 0; }
 th:last-child, td:last-child { padding-right: 0; }
+.name { font-size: 13px; color: var(--soft); white-space: nowrap; }
 .num { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .tag { display: inline-block; padding: 1px 8px; border-radius: 10px; font-size: 12px; white-space: nowrap; }
 .tag.ok { background: var(--ok-back); color: var(--ok-ink); }
@@ -73,15 +74,16 @@ input:focus, select:focus { outline: 2px solid var(--ok); outline-offset: 0; }
 @media (max-width: 680px) {
   main { padding: 18px 12px 32px; } section { padding: 14px; } .tiles { padding: 0; }
   h1 { font-size: 21px; } .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-  .tiles div { padding: 11px 14px; } .tiles b { font-size: 19px; }
+  .tiles div { padding: 11px 14px; } .tiles b { font-size: 18px; }
   .tiles div:last-child:nth-child(odd) { grid-column: 1 / -1; }
-  .lanes { grid-template-columns: minmax(0, 64px) minmax(0, 1fr); gap: 8px; }
+  .lanes { grid-template-columns: minmax(0, 84px) minmax(0, 1fr); gap: 8px; }
   .ticks span:nth-child(even) { display: none; }
   thead { display: none; } tr { display: block; border-top: 1px solid var(--line); padding: 8px 0; }
   tr:first-child { border-top: 0; }
   td { display: grid; grid-template-columns: 74px minmax(0, 1fr); border: 0; padding: 2px 0; gap: 8px; }
   td::before { content: attr(data-label); color: var(--soft); font-size: 12px; line-height: 22px; }
-  td > * { grid-column: 2; justify-self: start; } .num { text-align: left; }
+  td > * { grid-column: 2; justify-self: start; } .name { font-size: 13px; color: var(--soft); white-space: nowrap; }
+.num { text-align: left; }
   td a { display: inline-block; padding-right: 10px; }
 }
 @media print { body { background: none; } section { break-inside: avoid; } #search { display: none; } }

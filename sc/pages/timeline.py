@@ -49,7 +49,9 @@ def lanes_of(workers: Sequence[Worker]) -> Picture:
         some = order[position : position + together]
         for one in some:
             first[one] = len(lanes)
-        label = workers[some[0]].id if len(some) == 1 else f"{len(some)} machines"
+        label = workers[some[0]].id if together == 1 else ""
+        if together > 1 and not lanes:
+            label = f"{together} each line"
         lanes.append(Lane(label, sum(workers[one].slots for one in some)))
     return Picture(lanes, first, False)
 
@@ -79,8 +81,13 @@ def timeline(history: History, workers: Sequence[Worker]) -> str:
     )
 
 
+def short(name: str) -> str:
+    """A long name of a machine by its end, which tells it from others."""
+    return name if len(name) <= 15 else f"…{name[-12:]}"
+
+
 def _label(lane: Lane, height: int) -> str:
-    shown = text(lane.label) if height > 10 or lane.label else ""
+    shown = text(short(lane.label)) if height > 10 or lane.label else ""
     return f'<div style="height:{height}px;line-height:{height}px" title="{text(lane.label)}">{shown}</div>'
 
 
