@@ -21,15 +21,16 @@ from sc.fleets.ec2_requests import (
 )
 
 
+_SOON = ("nvalid IAM Instance Profile", "ervice-Linked Role", "ervice-linked role")
+"""In what AWS says of what `sc setup`, or AWS itself for an account's first group, has made a moment ago."""
+
+
 def refuse_if_running(found: Found) -> None:
     """A second launch of a job whose machines are there, or may come, would lose track of one of the two."""
     wanted = int(found.group["DesiredCapacity"]) if found.group else 0
     if found.alive or wanted:
-        what = (
-            f"{len(found.alive)} machines"
-            if found.alive
-            else f"a group that wants {wanted} machines"
-        )
+        there = len(found.alive)
+        what = f"{there} machine{'' if there == 1 else 's'}" if there else "a group that wants some"
         raise InputError(
             f"The job '{found.job}' has {what} already. Look with `sc ps`; end them with `sc stop {found.job}`."
         )
@@ -89,12 +90,12 @@ def machines_text(plan: Plan) -> str:
 
 
 def _send_patiently(aws: Aws, call: Call, sleep: Callable[[float], None]) -> None:
-    """A role or profile that `sc setup` made a moment ago is not known everywhere yet: then try again."""
+    """A role or profile that was made a moment ago is not known everywhere yet: then try again."""
     for pause in (2.0, 4.0, 8.0, 16.0, 0.0):
         try:
             aws.send(call)
         except AwsRefused as error:
-            if not pause or "nvalid IAM Instance Profile" not in str(error):
+            if not pause or not any(words in str(error) for words in _SOON):
                 raise
             sleep(pause)
         else:

@@ -252,7 +252,7 @@ def test_the_end_is_set_before_the_group_may_start_machines(scene: Scene) -> Non
 def test_a_job_with_machines_is_not_started_twice_and_its_remains_are_cleared(scene: Scene) -> None:
     launch = scene.launch(REPORTS, machines=1)
     scene.fleet().launch(launch, scene.tell)
-    with pytest.raises(InputError, match="machines already"):
+    with pytest.raises(InputError, match="has 1 machine already"):
         scene.fleet().check(launch)
     scene.cloud.wait(scene.cloud.alive, what="a machine")
     scene.cloud.advance(hours=11)
