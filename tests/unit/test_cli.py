@@ -16,9 +16,15 @@ from sc.commands.voice import program
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["spilt"], "sc: there is no command 'spilt'; did you mean split? ('sc --help' lists them)"),
+        (
+            ["spilt"],
+            "sc: there is no command 'spilt'; did you mean split? ('sc --help' lists them)",
+        ),
         (["frobnicate"], "sc: there is no command 'frobnicate' ('sc --help' lists them)"),
-        (["--nprocs"], "sc: there is no option --nprocs; a command comes first, 'sc --help' lists them"),
+        (
+            ["--nprocs"],
+            "sc: there is no option --nprocs; a command comes first, 'sc --help' lists them",
+        ),
         (
             ["options", "--josn"],
             "sc: options: there is no option --josn; did you mean --json? ('sc options --help' lists them)",
@@ -37,8 +43,10 @@ from sc.commands.voice import program
         ),
         (
             ["batch", "x.json", "--nprocs", "0"],
-            "sc: batch: --nprocs: '0' is not a whole number of 1 or more; "
-            "'sc batch --help' tells what it takes",
+            (
+                "sc: batch: --nprocs: '0' is not a whole number of 1 or more; "
+                "'sc batch --help' tells what it takes"
+            ),
         ),
     ],
 )
@@ -94,7 +102,12 @@ def test_output_survives_a_terminal_that_knows_ascii_only(checkout: Path, tmp_pa
     ran = subprocess.run(
         [sys.executable, "-m", "sc", "batch", str(tmp_path / name)],
         cwd=checkout,
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "LC_ALL": "C",
+            "PYTHONIOENCODING": "ascii",
+            "PYTHONUTF8": "0",
+        },
         capture_output=True,
     )
     assert ran.returncode == 2
@@ -122,7 +135,10 @@ def test_the_program_is_named_as_it_was_typed(tmp_path: Path) -> None:
     folder.mkdir()
     archive = folder / "sc.pyz"
     archive.touch(mode=0o644)
-    assert program([str(archive)], "/opt/python") == f"/opt/python '{tmp_path}/a'\"'\"'; echo foo/sc.pyz'"
+    assert (
+        program([str(archive)], "/opt/python")
+        == f"/opt/python '{tmp_path}/a'\"'\"'; echo foo/sc.pyz'"
+    )
     archive.chmod(0o755)
     assert program([str(archive)], "/opt/python") == f"'{tmp_path}/a'\"'\"'; echo foo/sc.pyz'"
     assert program(["/x/sc/__main__.py"], "/opt/python") == "/opt/python -m sc"
