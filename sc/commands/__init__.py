@@ -50,6 +50,7 @@ WORDS = (
     Word("pull", "bring the outputs of a batch into a folder of this machine"),
     Word("report", "write one page that tells all of a batch"),
     Word("stop", "end a job and its machines"),
+    Word("completion", "print a script that completes these words in bash or zsh"),
 )
 
 

@@ -38,7 +38,8 @@ SCRIPT = """
   };
   const links = (path) => {
     const base = about.links.base;
-    if (about.links.kind === "none" || escaped(path) === null || path.startsWith("/") || path.includes("://")) return [];
+    const isElsewhere = path.startsWith("/") || path.includes("://");
+    if (about.links.kind === "none" || isElsewhere || escaped(path) === null) return [];
     const names = about.links.kind === "folder" ? ["stdout", "stderr", "results"] : ["open"];
     return names.flatMap((name) => {
       const made = element("a", "", name);
