@@ -17,12 +17,16 @@ _GPUS = {
 def usual_slots(instance_type: str) -> int:
     """Its GPUs if it has some, else its vCPUs, at least 1. Right for the common types, a fair guess for the rest."""
     family, _, size = instance_type.partition(".")
-    match = _SIZE.fullmatch(size)
-    if match:
-        multiple = int(match.group(1) or match.group(2))
-    else:
-        multiple = _METAL // 4 if size.startswith("metal") else 0
+    multiple = _multiple(size)
     gpus = _GPUS.get(family[:1])
     if gpus is not None:
         return gpus.get(multiple, 1)
     return 4 * multiple or _SMALL.get(size, 2)
+
+
+def _multiple(size: str) -> int:
+    """How many times an `xlarge` it is; 0 for what is smaller or not known."""
+    match = _SIZE.fullmatch(size)
+    if match:
+        return int(match.group(1) or match.group(2))
+    return _METAL // 4 if size.startswith("metal") else 0
