@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from sc.commands.voice import result, say
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from sc.fleets.ec2_policies import PARAMETERS
     from sc.fleets.ec2_setup import Wish, carry_out, look
 
-    aws = Boto3(args.region or "us-east-1")
+    aws = Boto3(_region(args))
     state = look(aws, _wish(args, Wish, PROFILE), PARAMETERS)
     for step in state.missing:
         say(f"{'Missing' if args.dry_run else 'Now'}: {step.text}")
@@ -74,6 +75,16 @@ def run(args: argparse.Namespace) -> int:
         carry_out(aws, state.missing)
     _tell(state, args.json)
     return ExitCode.OK
+
+
+def _region(args: argparse.Namespace) -> str:
+    """Roles belong to the whole account, but China's and the government's regions are worlds of their own."""
+    from sc.fleets.ec2_aws import Boto3
+
+    try:
+        return Boto3(args.region or os.environ.get("AWS_REGION")).region
+    except InputError:
+        return "us-east-1"
 
 
 def _wish(args: argparse.Namespace, wish: Any, profile: str) -> Any:

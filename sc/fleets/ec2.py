@@ -41,7 +41,7 @@ class Ec2Fleet:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._aws: Aws = aws if aws is not None else Boto3(region)
+        self._aws: Aws = aws if aws is not None else Boto3(region or environment.get("AWS_REGION"))
         self._environment = environment
         self._now = now
         self._sleep = sleep

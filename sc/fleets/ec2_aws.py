@@ -52,6 +52,7 @@ class Boto3:
     """AWS itself, or what `AWS_ENDPOINT_URL` points at, through boto3."""
 
     def __init__(self, region: Optional[str] = None) -> None:
+        """`region` goes before AWS_DEFAULT_REGION and the configuration; botocore does not look at AWS_REGION."""
         self._asked_region = region
         self._session: Any = None
         self._clients: dict[tuple[str, Optional[str]], Any] = {}

@@ -75,7 +75,13 @@ def job_facts(
         autoscaling_endpoint=aws.endpoint("autoscaling"),
         region=aws.region,
         sha256=launch.program_sha256,
-        environment={"AWS_DEFAULT_REGION": aws.region, **passed_on, **launch.environment},
+        # The machines' region last: that of this laptop is another thing.
+        environment={
+            **passed_on,
+            **launch.environment,
+            "AWS_DEFAULT_REGION": aws.region,
+            "AWS_REGION": aws.region,
+        },
     )
 
 

@@ -20,7 +20,6 @@ from sc.fleets.ec2_requests import (
     start_machines,
 )
 
-
 _SOON = ("nvalid IAM Instance Profile", "ervice-Linked Role", "ervice-linked role")
 """In what AWS says of what `sc setup`, or AWS itself for an account's first group, has made a moment ago."""
 

@@ -151,7 +151,7 @@ def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -
     assert all(one["dollars"] is None or one["dollars"] > 0 for one in told)
     again = laptop.run("split", "recipe.yaml", "batch.json", "--start")
     assert again.returncode == 2, again.stdout
-    laptop.cloud.wait(lambda: "0/stdout" in laptop.keys(), 60, "what the first run prints")
+    laptop.cloud.wait(lambda: "0/stdout" in set(laptop.keys()), 60, "what the first run prints")
     done = laptop.run("stop", "backfill")
     assert done.returncode == 0, done.stdout
     assert laptop.cloud.leftovers() == {}

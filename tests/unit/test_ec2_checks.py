@@ -18,9 +18,16 @@ GPU = "base-oss-nvidia-driver-gpu-amazon-linux-2023"
 URL = "s3://bucket/out/.sc/job"
 
 
-def checked(aws: FakeAws, *types: str, url: str = URL, **recipe: Any) -> Plan:
+def checked(
+    aws: FakeAws, *types: str, url: str = URL, program: str = "/sc.pyz", **recipe: Any
+) -> Plan:
     launch = Launch(
-        url, Recipe("job", types or ("r6a.xlarge",), scale=2, **recipe), 2, "/sc.pyz", "a" * 64
+        url,
+        Recipe("job", types or ("r6a.xlarge",), scale=2, **recipe),
+        2,
+        program,
+        "a" * 64,
+        {"AWS_DEFAULT_REGION": "us-west-2", "AWS_REGION": "us-west-2"},
     )
     return check(
         aws, launch, {"AWS_ENDPOINT_URL_S3": "http://s3.lan", "AWS_SECRET_ACCESS_KEY": "s"}
@@ -48,7 +55,11 @@ def test_machines_are_told_where_things_are_and_no_secret() -> None:
         "autoscaling_endpoint": "https://autoscaling.eu-west-1.amazonaws.com",
         "region": "eu-west-1",
         "sha256": "a" * 64,
-        "environment": {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL_S3": "http://s3.lan"},
+        "environment": {
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_REGION": "eu-west-1",
+            "AWS_ENDPOINT_URL_S3": "http://s3.lan",
+        },
     }
 
 
@@ -89,6 +100,7 @@ CASES: dict[str, tuple[FakeAws, dict[str, Any], str]] = {
         {"url": "/tmp/out/.sc/job"},
         "let remote_output_path be an s3:// place",
     ),
+    "no zipapp": (FakeAws(), {"program": ""}, "make it with ./build.sh, or download it"),
     "no bucket": (FakeAws(head_bucket=refused("404")), {}, r"aws s3 mb s3://bucket"),
     "no profile": (
         FakeAws(get_instance_profile=refused("NoSuchEntity")),
