@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from sc import commands_folder
 from sc.commands.displays import Display, pick_display
 from sc.commands.ending import Ended, run_on_end, tell_end
 from sc.commands.paying import Bill
+from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line, say
 from sc.errors import CloudError, ExitCode, InputError, MissingError, StorageError
 
@@ -184,7 +183,7 @@ def follow(
     """
     display = pick_display(os.environ, args.json and not only_last)
     try:
-        with _ended_politely():
+        with ended_politely():
             begin(display)
             ended = Following(followed, display).until_the_end()
     except KeyboardInterrupt:
@@ -244,21 +243,3 @@ def _folder(recipe: str) -> str:
 def recipe_of(folder: str) -> str:
     """The path of the recipe in a commands folder, as a person would type it."""
     return os.path.join(folder, commands_folder.RECIPE)
-
-
-@contextmanager
-def _ended_politely() -> Iterator[None]:
-    """SIGTERM and SIGHUP are as Ctrl-C: the terminal is put right before we go."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before: list[tuple[int, Optional[object]]] = [
-        (number, signal.signal(number, interrupt)) for number in numbers
-    ]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Optional
 
 from sc import paths
+from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line
 from sc.errors import InputError
 
@@ -114,10 +115,11 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
     program = None if intended.launch.recipe.is_local else intended.launch.program
     staged = stage(storage, url, intended.job, parts, program=program, archives=intended.archives)
     try:
-        for _ in staged:
-            if not is_launched:
-                intended.fleet.launch(intended.launch, tell)
-                is_launched = True
+        with ended_politely():
+            for _ in staged:
+                if not is_launched:
+                    intended.fleet.launch(intended.launch, tell)
+                    is_launched = True
     except BaseException:
         if is_launched:
             tell("the job could not be written to its end: its machines are ended")

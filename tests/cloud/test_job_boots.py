@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -160,6 +162,19 @@ def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -
     assert laptop.codes() == {}
     assert laptop.read("0/stdout") == b"before\n"
     assert laptop.run("stop", laptop.job_url).returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_start_that_is_interrupted_takes_away_what_it_made(laptop: Laptop, number: int) -> None:
+    laptop.write(["true"] * 20)
+    front = laptop.cloud.front
+    front.forget()
+    process = laptop.start("split", "recipe.yaml", "batch.json", "--start")
+    front.after("PutScheduledUpdateGroupAction", lambda call: os.kill(process.pid, number))
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert laptop.cloud.instances() == []
+    assert laptop.cloud.leftovers() == {}
 
 
 def test_setup_says_what_is_missing_and_changes_nothing_when_dry(laptop: Laptop) -> None:

@@ -25,6 +25,7 @@ class World:
         self.security_group = True
         self.states = {f"i-{number}": "running" for number in range(1, instances + 1)}
         self.own_group = "sg-1"
+        self.default_egress = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
         self.aws = FakeAws(
             describe_auto_scaling_groups=lambda _: {"AutoScalingGroups": self._groups()},
             describe_instances=lambda _: {"Reservations": [{"Instances": self._instances()}]},
@@ -53,8 +54,11 @@ class World:
         return [{"LaunchTemplateName": NAME, "Tags": TAGS}] if self.template else []
 
     def _security_groups(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
-        default = {"GroupName": "default", "GroupId": "sg-0", "IpPermissionsEgress": [everything]}
+        default = {
+            "GroupName": "default",
+            "GroupId": "sg-0",
+            "IpPermissionsEgress": self.default_egress,
+        }
         if {"Name": "group-name", "Values": ["default"]} in asked.get("Filters", []):
             return {"SecurityGroups": [default]}
         mine = {"GroupName": NAME, "GroupId": "sg-1", "VpcId": "vpc-1", "Tags": TAGS}
@@ -203,6 +207,11 @@ def test_the_last_machine_waits_for_the_others() -> None:
 def test_a_default_group_that_lets_nothing_out_keeps_the_security_group() -> None:
     assert not lets_out({"IpPermissionsEgress": []})
     assert not lets_out({})
+    world = World(instances=1)
+    world.default_egress = []
+    (sentence,) = removal(world).from_inside(find_by_name(world.aws, NAME), "i-1")
+    assert "security group sg-1: the VPC's default security group lets nothing out" in sentence
+    assert (world.group, world.template, world.security_group) == (False, False, True)
 
 
 def test_jobs_are_found_by_tag_by_name_and_by_url() -> None:
