@@ -46,7 +46,7 @@ ARROWS: Mapping[str, set[str]] = {
         ),
         *("codes", "standing", "heartbeats", "grouping", "finding", "glances", "halting"),
         *("observing", "estimating", "screen", "job_state"),
-        *("pulling", "history", "pages", "rerunning"),
+        *("pulling", "history", "pages", "rerunning", "completing"),
     },
     "worker": {
         "__version__",
@@ -74,7 +74,8 @@ ARROWS: Mapping[str, set[str]] = {
     "codes": {"storage"},
     "pulling": {"codes", "storage"},
     "rerunning": {"executor"},
-    "history": {"codes", "heartbeats", "storage"},
+    "completing": set(),
+    "history": {"codes", "grouping", "heartbeats", "storage"},
     "pages": {"grouping", "history", "reports"},
     "observing": {
         *("board", "claims", "glances", "grouping", "halting", "heartbeats", "job_state"),

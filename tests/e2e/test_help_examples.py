@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sc import commands_folder
 from sc.cli import overview
 from sc.commands import WORDS, load
 from sc.commands.arguments import Parser
@@ -69,7 +70,7 @@ def runnable() -> Iterator[tuple[str, str]]:
                 word.name in NEEDS_A_CLOUD or ELSEWHERE.search(example) or IN_TMP.search(example)
             )
             if not needs_more and (here is None or any(part in example for part in here)):
-                yield word.name, example
+                yield word.name, example.replace(commands_folder.DEFAULT, "commands")
 
 
 @pytest.fixture
