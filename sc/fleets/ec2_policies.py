@@ -77,17 +77,19 @@ def of_user(partition: str, account: str, role: str, buckets: Sequence[str]) -> 
     arns = [f"arn:{partition}:s3:::{name}" for name in names]
     roles = f"arn:{partition}:iam::{account}:role"
     made = [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"]
-    images = f"arn:{partition}:ec2:*::image/*"
+    images = [f"arn:{partition}:ec2:*::{kind}/*" for kind in ("image", "snapshot")]
+    public = f"arn:{partition}:ssm:*::parameter/aws/service/*"
     service_role = f"{roles}/aws-service-role/*"
     return _policy(
         [
             _allow("Bucket", arns, *_OF_BUCKET),
             _allow("Objects", [f"{arn}/*" for arn in arns], *_OF_OBJECT),
             _allow("Look", "*", *_USER_LOOKS),
+            _allow("NewestImage", public, "ssm:GetParameter"),
             _allow("MakeTagged", made, *_MAKE, when=_BECOMES_OURS),
             _allow("InVpc", f"{ec2}:vpc/*", "ec2:CreateSecurityGroup"),
             _allow("TagWhatIsMade", f"{ec2}:*/*", "ec2:CreateTags", when=_WHILE_MAKING),
-            _allow("RunThroughTheGroup", [images, f"{ec2}:*/*"], "ec2:RunInstances"),
+            _allow("RunThroughTheGroup", [*images, f"{ec2}:*/*"], "ec2:RunInstances"),
             _allow("MakeGroup", "*", *_MAKE_GROUP, when=_BECOMES_OURS),
             _allow("SteerGroup", "*", *_STEER_GROUP, when=_OURS),
             _allow("EndAndRemove", f"{ec2}:*/*", *_END_ALL, when=_OURS),
@@ -190,5 +192,4 @@ _USER_LOOKS = (
     "ec2:DescribeVpcs",
     "iam:GetInstanceProfile",
     "pricing:GetProducts",
-    "ssm:GetParameter",
 )
