@@ -155,7 +155,7 @@ class Cloud:
         return self.hypervisor.processes()
 
     def wait(self, condition: Callable[[], object], seconds: float = 30, what: str = "") -> Any:
-        """What `condition` returns once it is true. Raises AssertionError, with all consoles, after `seconds`."""
+        """What `condition` returns once it is true. Raises AssertionError, with all that is known, after `seconds`."""
         limit = time.monotonic() + seconds
         while True:
             found = condition()
@@ -165,6 +165,8 @@ class Cloud:
                 raise AssertionError("\n".join(self.hypervisor.errors))
             if time.monotonic() > limit:
                 told = [f"{boot}\n{boot.console()[-3000:]}" for boot in self.instances()]
+                told += [f"{call.caller} {call}" for call in self.front.calls[-60:]]
+                told.append(f"left: {self.leftovers()}")
                 raise AssertionError("\n".join([f"waited {seconds} s in vain: {what}", *told]))
             time.sleep(0.05)
 
