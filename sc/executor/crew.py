@@ -13,17 +13,19 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from sc.executor import Sink, tree
+from sc.executor.limits import restore_open_files
 from sc.executor.messages import Channel
 from sc.executor.saver import Saver
 from sc.executor.signals import STOPPING
 from sc.executor.slot import Keeper
 
 SWEEP_SECONDS = 5.0
+SPARE_DESCRIPTORS = 12
 
 
 class Member(NamedTuple):
@@ -38,6 +40,7 @@ def fork_keepers(keeper: Keeper, ranks: Sequence[int]) -> list[Member]:
 
     def body(position: int, channel: Channel) -> NoReturn:
         tree.adopt_orphans()
+        restore_open_files()
         keeper.begin(channel, ranks[position])
         keeper.serve()
 
@@ -52,32 +55,75 @@ def fork_saver(number: int, folder: str, open_sink: Callable[[], Sink]) -> Membe
 
 
 Body = Callable[[int, Channel], NoReturn]
+Made = TypeVar("Made")
 
 
 def _fork(body: Body, titles: Sequence[bytes]) -> list[Member]:
     """Bare forks: what `multiprocessing.Process` does around one costs each child 0.75 MB of memory of its own,
-    and so does what is done between two, since a page written to then is no longer shared."""
-    pipes = [multiprocessing.Pipe() for _ in titles]
-    pids = [0] * len(titles)
-    tree.title_room()
+    and so does what is done between two, since a page written to then is no longer shared.
+
+    Fewer than there are titles where the machine allows no more; OSError if it allows none.
+    """
     null = os.open(os.devnull, os.O_RDWR)
-    highest = max(map(int, os.listdir(_descriptors())))
-    gc.collect()
-    gc.freeze()  # the collector does not touch, and so does not copy, what parent and child share
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
-        for position in range(len(titles)):
-            pids[position] = os.fork()
-            if pids[position] == 0:
-                os.dup2(null, 0)
-                os.dup2(null, 1)
-                _be(body, position, pipes[position][1], titles[position], highest)
+        with _spare_descriptors(null):
+            pipes = _as_many_as_possible(multiprocessing.Pipe, len(titles))
+        pids = _fork_each(body, titles, [theirs for _, theirs in pipes], null)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-    os.close(null)
+        os.close(null)
     for _, theirs in pipes:
         theirs.close()
+    for ours, _ in pipes[len(pids) :]:
+        ours.close()
     return [Member(pid, Channel(ours)) for pid, (ours, _) in zip(pids, pipes)]
+
+
+def _fork_each(
+    body: Body, titles: Sequence[bytes], ends: Sequence[Connection], null: int
+) -> list[int]:
+    """The ids of as many as could be forked, one for each end of a pipe."""
+    highest = max(map(int, os.listdir(_descriptors())))
+    tree.title_room()
+    gc.collect()
+    gc.freeze()  # the collector does not touch, and so does not copy, what parent and child share
+    pids: list[int] = []
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        for position, end in enumerate(ends):
+            pid = os.fork()
+            if pid == 0:
+                os.dup2(null, 0)
+                os.dup2(null, 1)
+                _be(body, position, end, titles[position], highest)
+            pids.append(pid)
+    except OSError:
+        if not pids:
+            raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    return pids
+
+
+@contextlib.contextmanager
+def _spare_descriptors(some: int) -> Iterator[None]:
+    """Leave room for what the loop and the feed open beside the pipes."""
+    spare = _as_many_as_possible(lambda: os.dup(some), SPARE_DESCRIPTORS)
+    try:
+        yield
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+
+
+def _as_many_as_possible(make: Callable[[], Made], count: int) -> list[Made]:
+    made: list[Made] = []
+    try:
+        for _ in range(count):
+            made.append(make())
+    except OSError:
+        if not made:
+            raise
+    return made
 
 
 def _be(body: Body, position: int, connection: Connection, title: bytes, highest: int) -> NoReturn:

@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from sc.errors import ScError
 from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
 from sc.executor.crew import Member, dismiss, fork_keepers, kill, sweep_orphans
 from sc.executor.folder import TemporaryFolder
 from sc.executor.gpus import GpuPool
+from sc.executor.limits import allow_open_files, restore_open_files
 from sc.executor.messages import Blocked, Ended, Start, Stop
+from sc.executor.outcomes import outcome_of
 from sc.executor.scheduler import Live, Scheduler
 from sc.executor.signals import Signals
 from sc.executor.slot import Keeper
-from sc.executor.stores import Stores, Verdict
-from sc.model import Outcome, command_hash
+from sc.executor.stores import Stores
 
 DEATHS = 3
 """So many keepers may die under one run before it is told as lost."""
@@ -51,6 +53,7 @@ class Loop:
         self._scheduler = Scheduler(plan.nprocs, GpuPool(plan.gpus), random.random)
         self._strangers = frozenset(tree.children(os.getpid()))
         tree.adopt_orphans()
+        allow_open_files(plan.nprocs)
         self._folder = TemporaryFolder(plan.temp_folder)
         self._selector = selectors.DefaultSelector()
         self._stores = Stores(plan, self._folder, open_sink, self._selector)
@@ -72,7 +75,8 @@ class Loop:
             now = time.monotonic()
             self._obey()
             self._start_runs(now)
-            self._tell(self._stores.step(now))
+            for task, outcome in self._stores.step(now):
+                self._feed.ended(task, outcome)
             self._tick(now)
             if self._is_over():
                 return self._ending()
@@ -88,6 +92,7 @@ class Loop:
         sweep_orphans(self._spared())
         self._folder.remove()
         self._signals.restore()
+        restore_open_files()
         self._selector.close()
 
     # What the feed and the user want
@@ -152,24 +157,37 @@ class Loop:
         asked, there = task.run.gpus, len(self._plan.gpus)
         reason = f"asks for {asked:g} GPUs, and {self._plan.machine} has {there}"
         ended = Ended(126, "not-started", time.time(), time.time(), True, None, reason)
-        self._stores.mark(task, self._outcome(task, 1, -1, ended.started, ended))
+        self._stores.mark(task, outcome_of(self._plan, task, 1, -1, ended.started, ended))
 
     def _start(self, live: Live) -> None:
-        if live.rank not in self._keepers:
-            self._fork_keepers(live.rank)
+        if live.rank not in self._keepers and not self._fork_keepers(live):
+            return
         run, attempt = live.waiting.task.run, live.waiting.attempt
         start = Start(live.number, run, attempt, attempt > run.retries, live.devices)
         self._send(live.rank, start)
         self._stores.watch(live)
 
-    def _fork_keepers(self, first: int) -> None:
-        """Make this rank's keeper, and with it eight times as many as there are."""
-        last = min(self._plan.nprocs, 8 * first + 1)
-        ranks = [rank for rank in range(first, last) if rank not in self._keepers]
-        for rank, keeper in zip(ranks, fork_keepers(self._keeper, ranks)):
+    def _fork_keepers(self, live: Live) -> bool:
+        """Make the keeper for this start, and with it eight times as many as there are.
+
+        Where the machine allows no more processes, there are fewer slots from then on. False: the run was put back.
+        """
+        last = min(self._plan.nprocs, 8 * live.rank + 1)
+        ranks = [rank for rank in range(live.rank, last) if rank not in self._keepers]
+        try:
+            keepers = fork_keepers(self._keeper, ranks)
+        except OSError as error:
+            if not self._keepers:
+                raise ScError(f"no process can be started for runs: {error.strerror}") from error
+            self._blocked = f"only {len(self._keepers)} runs at a time: {error.strerror}"
+            self._scheduler.put_back(self._scheduler.ended(live.rank), live.since, is_blocked=False)
+            self._scheduler.withdraw(live.rank)
+            return False
+        for rank, keeper in zip(ranks, keepers):
             self._keepers[rank] = keeper
             on_message = partial(self._hear_keeper, rank)
             self._selector.register(keeper.channel, selectors.EVENT_READ, on_message)
+        return True
 
     def _send(self, rank: int, message: object) -> None:
         try:
@@ -211,28 +229,11 @@ class Loop:
             if not self._is_stopping() and task.origin not in self._revoked:
                 self._scheduler.try_again(live, started, time.monotonic())
             return
-        outcome = self._outcome(task, attempt, live.rank, started, ended)
+        outcome = outcome_of(self._plan, task, attempt, live.rank, started, ended)
         if ended.left is None or task.origin in self._revoked:
             self._feed.ended(task, outcome)
         else:
             self._stores.save(task, outcome, ended.left)
-
-    def _outcome(
-        self, task: Task, attempt: int, rank: int, started: float, ended: Ended
-    ) -> Outcome:
-        return Outcome(
-            task.run.remote_output_path,
-            command_hash(task.run),
-            ended.code,
-            ended.cause,
-            attempt,
-            self._plan.machine,
-            rank,
-            started,
-            ended.ended,
-            ended.reason,
-            ended.error_line,
-        )
 
     def _keeper_died(self, rank: int) -> None:
         """Somebody killed a keeper: end what it leaves, and do its run again."""
@@ -254,17 +255,13 @@ class Loop:
             return
         reason = f"the process that watches it was killed {DEATHS} times"
         ended = Ended(None, "lost", time.time(), time.time(), True, None, reason)
-        self._feed.ended(task, self._outcome(task, live.waiting.attempt, rank, 0.0, ended))
+        self._feed.ended(task, outcome_of(self._plan, task, live.waiting.attempt, rank, 0.0, ended))
 
     def _spared(self) -> frozenset[int]:
         """The children of this process that are no orphans: the crew, the feed's, and those it had before."""
         crew = [keeper.pid for keeper in self._keepers.values()] + self._stores.pids()
         feeds = [one.pid for one in multiprocessing.active_children() if one.pid]
         return self._strangers.union(crew, feeds)
-
-    def _tell(self, verdicts: list[Verdict]) -> None:
-        for task, outcome in verdicts:
-            self._feed.ended(task, outcome)
 
     # Time
 

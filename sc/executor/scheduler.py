@@ -108,6 +108,11 @@ class Scheduler:
         self._gpus.give_back(live.gpus, live.waiting.task.run.gpus or 0)
         return live
 
+    def withdraw(self, rank: int) -> None:
+        """This free rank cannot be used: there is a slot less."""
+        self._free_ranks.remove(rank)
+        heapq.heapify(self._free_ranks)
+
     def try_again(self, live: Live, started: float, now: float) -> None:
         """An attempt failed and another is left: start it after a pause that doubles, with jitter."""
         waiting = live.waiting

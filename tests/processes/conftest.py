@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -48,8 +48,10 @@ class Execution:
     def place(self, name: str) -> str:
         return f"far:/{name}" if self.is_far else str(self.out / name)
 
-    def start(self, *runs: dict[str, Any], nprocs: int = 2, **plan: Any) -> Execution:
-        """Runs without `remote_output_path` get their index."""
+    def start(
+        self, *runs: dict[str, Any], nprocs: int = 2, before: Sequence[str] = (), **plan: Any
+    ) -> Execution:
+        """Runs without `remote_output_path` get their index. `before` are the words of a command that starts ours."""
         documents = [
             {"remote_output_path": self.place(str(i)), **run} for i, run in enumerate(runs)
         ]
@@ -60,7 +62,7 @@ class Execution:
             json.dumps({"runs": documents, "plan": plan, "far": self.is_far and str(self.out)})
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.processes.driver", str(spec)],
+            [*before, sys.executable, "-m", "tests.processes.driver", str(spec)],
             cwd=ROOT,
             env={**os.environ, TOKEN: self.token},
             stdin=subprocess.DEVNULL,

@@ -322,3 +322,14 @@ def test_a_dead_execution_is_cleaned_up_by_the_next(near: Execution) -> None:
     (dead / "rest").write_text("of a machine that lost its power")
     near.run({"cmd": "true"})
     assert not dead.exists()
+
+
+@pytest.mark.parametrize(("hard", "least", "most"), [(4096, 100, 100), (48, 4, 40)])
+def test_more_slots_than_open_files(near: Execution, hard: int, least: int, most: int) -> None:
+    """The loop helps itself up to the hard limit; the runs keep the limit that they were given."""
+    run = {"cmd": "ulimit -n; sleep 0.3"}
+    near.start(*[run] * 200, nprocs=100, before=["prlimit", f"--nofile=48:{hard}"])
+    ended = near.finish()
+    assert [one.code for one in ended] == [0] * 200
+    assert least <= len({one.rank for one in ended}) <= most
+    assert {near.read(f"{i}/stdout") for i in range(200)} == {"48\n"}
