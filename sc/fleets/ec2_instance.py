@@ -27,10 +27,10 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from sc.errors import CloudError
 from sc.fleets import Tell
-from sc.fleets.ec2_aws import Aws, Boto3, Call
+from sc.fleets.ec2_aws import Aws, AwsRefused, Boto3, Call
 from sc.fleets.ec2_found import find_by_name
 from sc.fleets.ec2_names import group_name
-from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
+from sc.fleets.ec2_remove import GONE, REMOVAL_SECONDS, Removal
 
 READY_FILE = "/var/lib/sc/ready"
 """There once the worker has proved that this image boots; the bootstrap's watchdog looks for it."""
@@ -170,17 +170,17 @@ class InstanceSide:
         """End this machine without a replacement. `job_over`: every part is done or lost, or `stop` is there.
 
         When the job is over, one of the machines still there stays till the others are gone, and then removes the
-        group, the launch template and the security group: the one with the smallest id, so that no two
-        wait for each other. Returns quickly or after some minutes; the caller then just exits. Never raises.
+        group and the security group: the one that could delete the launch template, which AWS lets only one do. (To
+        choose it by looking at who is there would miss one that is just leaving because it found nothing to take.)
+        Returns quickly or after some minutes; the caller then just exits. Never raises.
         """
         _touch(self._left_file)
         try:
-            if job_over and self._is_the_one_that_stays():
+            if job_over and self._is_mine_to_remove():
                 tell(f"The job is over: {self.id} removes what was made for it")
                 removal = Removal(self._cloud(), tell, self._until(REMOVAL_SECONDS), self._sleep)
-                for sentence in removal.from_inside(
-                    find_by_name(self._cloud(), self.group), self.id
-                ):
+                found = find_by_name(self._cloud(), self.group)
+                for sentence in removal.from_inside(found, self.id):
                     tell(sentence)
                 return
         except CloudError as error:
@@ -193,12 +193,15 @@ class InstanceSide:
         _touch(self._left_file)
         self._end_myself(decrement=False, tell=tell)
 
-    def _is_the_one_that_stays(self) -> bool:
-        asked = Call(
-            "autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroupNames": [self.group]}
-        )
-        groups = self._cloud().send(asked)["AutoScalingGroups"]
-        return bool(groups) and self.id == min([*in_service(groups[0]), self.id])
+    def _is_mine_to_remove(self) -> bool:
+        template = {"LaunchTemplateName": self.group}
+        try:
+            self._cloud().send(Call("ec2", "delete_launch_template", template))
+        except AwsRefused as error:
+            if error.code in GONE:
+                return False
+            raise
+        return True
 
     def _end_myself(self, decrement: bool, tell: Tell) -> None:
         trouble = self._try(
@@ -236,12 +239,3 @@ def _touch(path: str) -> None:
     """A disk that is full must not keep a machine alive."""
     with contextlib.suppress(OSError), open(path, "a", encoding="ascii"):
         pass
-
-
-def in_service(group: dict[str, Any]) -> list[str]:
-    """The machines of a group, as DescribeAutoScalingGroups tells it, that AWS believes to be well."""
-    return [
-        instance["InstanceId"]
-        for instance in group["Instances"]
-        if instance["LifecycleState"] == "InService" and instance["HealthStatus"] != "Unhealthy"
-    ]

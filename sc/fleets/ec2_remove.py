@@ -21,12 +21,13 @@ REMOVAL_SECONDS = 300.0
 """Ending an instance takes seconds to some minutes; its security group is free only then."""
 _POLL_SECONDS = 3.0
 
-_GONE = (
+GONE = (
     "InvalidLaunchTemplateName.NotFoundException",
     "InvalidLaunchTemplateId.NotFound",
     "InvalidGroup.NotFound",
     "InvalidInstanceID.NotFound",
 )
+"""AWS's words for what is not there any more."""
 # Of the AWS API: a group that is being deleted, or whose instances change state just now.
 _BUSY = ("DependencyViolation", "ResourceInUse", "ResourceInUseFault", "ScalingActivityInProgress")
 
@@ -63,7 +64,10 @@ class Removal:
         return self.left
 
     def from_inside(self, found: Found, instance_id: str) -> list[str]:
-        """The same, by the job's last machine, which ends with it. Returns `left`, if there is still time to."""
+        """The same, by the job's last machine, which ends with it. Returns `left`, if there is still time to.
+
+        For the one that has deleted the launch template (see `InstanceSide.leave`).
+        """
         if found.group is not None:
             self._hold_launches(found.name)
         self._wait_for_others(found.name, instance_id)
@@ -193,7 +197,7 @@ class Removal:
             self.aws.send(call)
         except AwsRefused as error:
             no_group = call.service == "autoscaling" and "not found" in str(error).lower()
-            if error.code not in _GONE and not no_group:
+            if error.code not in GONE and not no_group:
                 raise
 
     def _attempt(self, what: str, command: str, act: Callable[[], Any]) -> None:

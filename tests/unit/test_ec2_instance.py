@@ -102,13 +102,6 @@ def test_a_refusal_is_kept_and_stops_nobody(tmp_path: Path) -> None:
     assert side.refused == "you may not (AccessDenied)"
 
 
-def group(*members: tuple[str, str, str]) -> dict[str, Any]:
-    names = ("InstanceId", "LifecycleState", "HealthStatus")
-    instances = [dict(zip(names, member)) for member in members]
-    made = {"AutoScalingGroupName": NAME, "Instances": instances, "DesiredCapacity": len(members)}
-    return {"AutoScalingGroups": [made]}
-
-
 def left(aws: FakeAws, tmp_path: Path, job_over: bool) -> list[tuple[str, Any]]:
     here({}, aws, tmp_path).leave(job_over, lambda line: None)
     return [
@@ -127,33 +120,39 @@ def test_while_others_work_a_machine_takes_its_place_with_it(tmp_path: Path) -> 
     assert (tmp_path / "left").exists()
 
 
-def test_at_the_end_only_the_one_with_the_smallest_id_stays(tmp_path: Path) -> None:
-    first = ("i-1", "InService", "Healthy")
-    second = ("i-2", "InService", "Healthy")
-    aws = FakeAws(describe_auto_scaling_groups=group(first, second))
-    assert left(aws, tmp_path, job_over=True) == [MYSELF]
-    for lost in (("i-1", "InService", "Unhealthy"), ("i-1", "Terminating", "Healthy")):
-        aws = FakeAws(
-            describe_auto_scaling_groups=group(lost, second),
-            describe_instances={"Reservations": [{"Instances": [instance("i-2", group=NAME)]}]},
-        )
-        assert [name for name, _ in left(aws, tmp_path, job_over=True)] == [
-            "suspend_processes",
-            "delete_auto_scaling_group",
-        ]
+GONE = refused("InvalidLaunchTemplateName.NotFoundException")
+GROUP = {"AutoScalingGroupName": NAME, "Instances": [], "DesiredCapacity": 1}
+THERE: dict[str, Any] = {
+    "describe_auto_scaling_groups": {"AutoScalingGroups": [GROUP]},
+    "describe_instances": {"Reservations": [{"Instances": [instance("i-2", group=NAME)]}]},
+}
 
 
-def test_one_that_may_not_remove_the_group_ends_itself_all_the_same(tmp_path: Path) -> None:
-    aws = FakeAws(
-        describe_auto_scaling_groups=group(("i-2", "InService", "Healthy")),
-        delete_auto_scaling_group=refused("AccessDenied"),
-    )
+def test_at_the_end_the_one_that_could_delete_the_template_removes_the_rest(tmp_path: Path) -> None:
+    assert [name for name, _ in left(FakeAws(**THERE), tmp_path, job_over=True)] == [
+        "delete_launch_template",
+        "suspend_processes",
+        "delete_auto_scaling_group",
+    ]
+
+
+def test_at_the_end_all_others_just_leave(tmp_path: Path) -> None:
+    aws = FakeAws(**THERE, delete_launch_template=GONE)
+    assert left(aws, tmp_path, job_over=True)[1:] == [MYSELF]
+
+
+def test_one_that_finds_nothing_to_take_leaves_the_removal_to_those_who_work(
+    tmp_path: Path,
+) -> None:
+    aws = FakeAws(**THERE)
+    assert left(aws, tmp_path, job_over=False) == [MYSELF]
+
+
+@pytest.mark.parametrize("denied", ["delete_launch_template", "delete_auto_scaling_group"])
+def test_one_that_may_not_remove_ends_itself_all_the_same(denied: str, tmp_path: Path) -> None:
+    aws = FakeAws(**THERE)
+    aws.answers[denied] = refused("AccessDenied")
     assert left(aws, tmp_path, job_over=True)[-1] == MYSELF
-
-
-def test_without_a_group_it_just_ends_itself(tmp_path: Path) -> None:
-    aws = FakeAws(describe_auto_scaling_groups={"AutoScalingGroups": []})
-    assert left(aws, tmp_path, job_over=True) == [MYSELF]
 
 
 def test_what_is_given_back_is_replaced(tmp_path: Path) -> None:
