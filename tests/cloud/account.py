@@ -18,7 +18,9 @@ from tests.cloud.permissions import Attempt
 from tests.cloud.signing import Credentials
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-GPU_IMAGE = "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
+GPU_IMAGE = (
+    "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
+)
 LINUX_IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
 
 DOLLARS_PER_HOUR = "0.2268000000"
