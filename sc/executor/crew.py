@@ -15,10 +15,10 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, Optional, TypeVar
 
 from sc.executor import Sink, tree
-from sc.executor.limits import restore_open_files
+from sc.executor.limits import Limits, restore_open_files
 from sc.executor.messages import Channel
 from sc.executor.saver import Saver
 from sc.executor.signals import STOPPING
@@ -35,12 +35,12 @@ class Member(NamedTuple):
     channel: Channel
 
 
-def fork_keepers(keeper: Keeper, ranks: Sequence[int]) -> list[Member]:
+def fork_keepers(keeper: Keeper, ranks: Sequence[int], limits: Optional[Limits]) -> list[Member]:
     """One for each rank. Those forked together share the memory that this process writes to between two forks."""
 
     def body(position: int, channel: Channel) -> NoReturn:
         tree.adopt_orphans()
-        restore_open_files()
+        restore_open_files(limits)
         keeper.begin(channel, ranks[position])
         keeper.serve()
 

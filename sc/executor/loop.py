@@ -53,7 +53,7 @@ class Loop:
         self._scheduler = Scheduler(plan.nprocs, GpuPool(plan.gpus), random.random)
         self._strangers = frozenset(tree.children(os.getpid()))
         tree.adopt_orphans()
-        allow_open_files(plan.nprocs)
+        self._limits = allow_open_files(plan.nprocs)
         self._folder = TemporaryFolder(plan.temp_folder)
         self._selector = selectors.DefaultSelector()
         self._stores = Stores(plan, self._folder, open_sink, self._selector)
@@ -92,7 +92,7 @@ class Loop:
         sweep_orphans(self._spared())
         self._folder.remove()
         self._signals.restore()
-        restore_open_files()
+        restore_open_files(self._limits)
         self._selector.close()
 
     # What the feed and the user want
@@ -175,7 +175,7 @@ class Loop:
         last = min(self._plan.nprocs, 8 * live.rank + 1)
         ranks = [rank for rank in range(live.rank, last) if rank not in self._keepers]
         try:
-            keepers = fork_keepers(self._keeper, ranks)
+            keepers = fork_keepers(self._keeper, ranks, self._limits)
         except OSError as error:
             if not self._keepers:
                 raise ScError(f"no process can be started for runs: {error.strerror}") from error
