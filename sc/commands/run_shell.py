@@ -37,9 +37,8 @@ def open_shell(run: Run, environment: Mapping[str, str], folder: Optional[str]) 
         _wait_for(shell, inside, cwd)
         left = sum(len(files) for _, _, files in os.walk(results))
     if left:
-        tell(
-            f"{left} {'file' if left == 1 else 'files'} in the results folder not stored; '--save' instead of '--shell' does"
-        )
+        files = "1 file" if left == 1 else f"{left} files"
+        tell(f"{files} in the results folder not stored; '--save' instead of '--shell' does that")
     return ExitCode.OK
 
 
