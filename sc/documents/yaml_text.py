@@ -119,9 +119,10 @@ class _Builder:
         if isinstance(event, ScalarEvent):
             value = _scalar(event)
         elif isinstance(event, AliasEvent):
-            if event.anchor not in self._anchors:
-                raise _wrong(event, f"the alias *{event.anchor[:40]} has no anchor before it")
-            return self._anchors[event.anchor]
+            anchor = str(event.anchor)
+            if anchor not in self._anchors:
+                raise _wrong(event, f"the alias *{anchor[:40]} has no anchor before it")
+            return self._anchors[anchor]
         else:
             value = self._collection(event)
         if event.anchor:
