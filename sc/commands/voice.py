@@ -38,6 +38,7 @@ def mutter(raw: str) -> None:
 
 def open_streams() -> None:
     """Make stdout and stderr take any text, whatever the locale is, and exist, even if they were closed."""
+    _fill_closed_streams()
     for name in ("stdout", "stderr"):
         stream: Optional[TextIO] = getattr(sys, name)
         if stream is None:
@@ -46,6 +47,16 @@ def open_streams() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _fill_closed_streams() -> None:
+    """Give each closed one of the three to /dev/null: else a pipe gets its number, and a fork writes over it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The kernel gives the lowest free number, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def is_terminal(environ: Mapping[str, str]) -> bool:

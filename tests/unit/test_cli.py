@@ -123,6 +123,20 @@ def test_a_closed_or_full_stream_is_no_crash(closed: str, checkout: Path) -> Non
     assert ran.returncode == (3 if "full" in closed else 0)
 
 
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
+def test_a_batch_runs_whatever_streams_are_closed(
+    closed: str, checkout: Path, tmp_path: Path
+) -> None:
+    """Else the number of a closed stream goes to a pipe of ours, which a fork then loses: it waits for ever."""
+    (tmp_path / "batch.yaml").write_text("runs: [{cmd: cat}, {cmd: echo two}]")
+    line = f'"{sys.executable}" -m sc batch "$0/batch.yaml" --remote-output-path "$0/out" {closed}'
+    command = ["/bin/sh", "-c", line, str(tmp_path)]
+    ran = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=30)
+    codes = [(tmp_path / "out" / name / "status_code").read_text() for name in "01"]
+    assert (ran.returncode, codes) == (0, ["0", "0"])
+    assert (tmp_path / "out/1/stdout").read_text() == "two\n"
+
+
 def test_a_reader_that_leaves_is_no_trouble(checkout: Path) -> None:
     line = f'"{sys.executable}" -c "import sc.cli; sc.cli.overview = lambda: 9**9**5 and str(9) * 10**6; '
     line += "raise SystemExit(sc.cli.main(['--help']))\" | head -c 1"
