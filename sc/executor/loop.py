@@ -84,7 +84,7 @@ class Loop:
 
     def close(self) -> None:
         """Leave no process and no file, whatever happened."""
-        for rank in list(self._scheduler.live):
+        for rank in set(self._scheduler.live) & set(self._keepers):
             kill(self._keepers.pop(rank))
         dismiss(self._keepers.values())
         self._keepers.clear()
@@ -178,7 +178,8 @@ class Loop:
             keepers = fork_keepers(self._keeper, ranks, self._limits)
         except OSError as error:
             if not self._keepers:
-                raise ScError(f"no process can be started for runs: {error.strerror}") from error
+                reason = f"no process can be started for runs: {error.strerror}"
+                raise ScError(f"{reason}; raise `ulimit -n` or `ulimit -u`") from error
             self._blocked = f"only {len(self._keepers)} runs at a time: {error.strerror}"
             self._scheduler.put_back(self._scheduler.ended(live.rank), live.since, is_blocked=False)
             self._scheduler.withdraw(live.rank)

@@ -137,6 +137,20 @@ def test_a_batch_runs_whatever_streams_are_closed(
     assert (tmp_path / "out/1/stdout").read_text() == "two\n"
 
 
+def test_a_machine_that_allows_no_process_is_told_in_a_sentence(
+    checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "batch.txt").write_text("true\n")
+    line = (
+        f'ulimit -n 16; "{sys.executable}" -m sc batch "$0/batch.txt" --remote-output-path "$0/out"'
+    )
+    command = ["/bin/sh", "-c", line, str(tmp_path)]
+    ran = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, "Traceback" in ran.stderr) == (3, False)
+    assert ran.stderr.splitlines()[-1].startswith("sc: ")
+    assert not (tmp_path / "out/0/status_code").exists()
+
+
 def test_a_reader_that_leaves_is_no_trouble(checkout: Path) -> None:
     line = f'"{sys.executable}" -c "import sc.cli; sc.cli.overview = lambda: 9**9**5 and str(9) * 10**6; '
     line += "raise SystemExit(sc.cli.main(['--help']))\" | head -c 1"
