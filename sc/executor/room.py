@@ -93,11 +93,12 @@ class Room:
             left = Left(None, self.results, self.is_own_results)
         return Ended(code, cause, began, ended, is_final, left, reason, error_line)
 
-    def touch(self) -> None:
-        """See that `stdout` and `stderr` are there, for a run that was not started."""
-        for path in (self.stdout, self.stderr):
-            with contextlib.suppress(OSError):
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+    def explain(self, reason: str) -> None:
+        """Of a run that could not be started: its `stderr` says why, where one looks first."""
+        text = f"sc: {reason}\n".encode("utf-8", "surrogateescape")
+        for path, data in ((self.stdout, b""), (self.stderr, text)):
+            with contextlib.suppress(OSError), open(path, "wb") as file:
+                file.write(data)
 
     def remove(self) -> None:
         """Take back what `make_room` made."""

@@ -97,7 +97,7 @@ class Keeper:
         try:
             pid = self._start(start, room)
         except CannotStartError as error:
-            room.touch()
+            room.explain(str(error))
             return room.close(start, error.code, "not-started", began, time.time(), str(error))
         except OSError as error:
             room.remove()

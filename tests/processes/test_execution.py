@@ -37,6 +37,7 @@ def test_outputs_codes_and_causes(execution: Execution) -> None:
     assert execution.read("0/stdout") == "out\n"
     assert execution.read("0/stderr") == "err\n"
     assert "nosuchcommand" in execution.read("3/stderr")
+    assert "/no/such/program: No such file" in execution.read("4/stderr")
     assert execution.read("6/stdout") == "a b|$HOME|'|"
     assert execution.read("1/stdout") == execution.read("1/stderr") == ""
     assert all(one.machine == "m" and one.ended >= one.started > 1e9 for one in ended)
