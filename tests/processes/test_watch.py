@@ -162,7 +162,8 @@ def test_wait_says_lines_in_a_log_runs_the_command_and_has_the_code_of_the_job(
 
 
 def test_a_job_that_is_plainly_broken_stops_and_everybody_says_why(tmp_path: Path) -> None:
-    write_job(tmp_path, runs=1000, every=4)
+    # Failures are counted once a second at the most: the whole job would take ten.
+    write_job(tmp_path, runs=1000, every=4, cmd="sleep 0.05")
     words = ("--start", "--wait", "--json", "--max-failures", "5%")
     done = sc(tmp_path, "split", "recipe.yaml", "batch.json", "commands", *words)
     assert done.returncode == 1, done.stderr
