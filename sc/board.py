@@ -116,10 +116,6 @@ class Board:
         """What the last `take` that returned None has seen."""
         return self._rest
 
-    def avoid(self, part: int) -> None:
-        """Do not take this part (again)."""
-        self._states[part] = _TAKEN
-
     def reconsider(self, part: int) -> None:
         """What we had to let go of may be taken again, by us too."""
         self._states[part] = _OPEN

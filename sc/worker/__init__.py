@@ -16,6 +16,7 @@
     reporter       heartbeats, records, log          pace          how early to ask
     brake          `stop`, and too many failures     forks         what children do first
     preparing      a machine before its first run    clerk_process the clerk's process
+    part_count     what became of a part's runs
 
 Who dies: the clerk is replaced by the desk; when the main process dies, keepers end their runs, the clerk writes
 what it knows and leaves, and the claims run out; when the machine dies, the claims run out.

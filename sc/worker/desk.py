@@ -24,6 +24,7 @@ from sc.worker import messages
 from sc.worker.line import ClerkAtWork, Line
 from sc.worker.messages import InHand
 from sc.worker.pace import Pace
+from sc.worker.part_count import PartCount
 from sc.worker.reporter import Tally
 
 TICK_SECONDS = 1.0
@@ -37,7 +38,7 @@ LAST_TRY_SECONDS = 20.0
 
 
 @dataclass
-class _Part:
+class _Part(PartCount):
     """A part in hand, as the desk knows it."""
 
     number: int
@@ -48,17 +49,6 @@ class _Part:
     completed: int = 0
     failed: int = 0
     lost: list[str] = field(default_factory=list)
-
-    def add(self, outcome: Outcome) -> None:
-        if outcome.cause == "interrupted":
-            return
-        self.left -= 1
-        if outcome.cause == "lost":
-            self.lost.append(outcome.remote_output_path)
-        elif outcome.code == 0:
-            self.completed += 1
-        else:
-            self.failed += 1
 
 
 class Desk:

@@ -17,6 +17,7 @@ from sc.errors import InputError, StorageError
 from sc.model import Outcome, Run, command_hash
 from sc.staging import Job, UnreadablePartError, read_part
 from sc.storage import Storage
+from sc.worker.part_count import PartCount
 
 GRACE_SECONDS = 10.0
 """What stopping a run may take: it begins so long before the lease ends."""
@@ -25,7 +26,7 @@ _CLOCK_STEP_SECONDS = 2.0
 
 
 @dataclass
-class Hand:
+class Hand(PartCount):
     """A part in hand."""
 
     origin: int
@@ -39,18 +40,6 @@ class Hand:
     lost: list[str] = field(default_factory=list)
     is_doubtful: bool = False
     """True when it is to be renewed at once, to see whether it is still ours."""
-
-    def add(self, outcome: Outcome) -> None:
-        """A run of it has ended. One that was interrupted has not."""
-        if outcome.cause == "interrupted":
-            return
-        self.left -= 1
-        if outcome.cause == "lost":
-            self.lost.append(outcome.remote_output_path)
-        elif outcome.code == 0:
-            self.completed += 1
-        else:
-            self.failed += 1
 
 
 class Fetched(NamedTuple):
