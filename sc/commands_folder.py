@@ -73,10 +73,13 @@ def _check_parent(folder: str) -> None:
         )
 
 
-def write(folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, Any]) -> int:
-    """Replace what the last split left by this one; returns the number of parts.
+def write(
+    folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, Any]
+) -> Iterator[bytes]:
+    """Replace what the last split left by this one; gives back each part when its file is there.
 
-    `notes` is what `read` gives back: `sync` and `file_syncs_base_dir_url`.
+    To be iterated to its end: `recipe.yaml` is written then. Whoever starts machines on the way need not wait for
+    the last part. `notes` is what `read` gives back: `sync` and `file_syncs_base_dir_url`.
     """
     os.makedirs(folder, exist_ok=True)
     with _lock(folder):
@@ -90,17 +93,11 @@ def write(folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, 
                 _note(folder, {**notes, "files": [*old, *written, *coming]})
             _put_part(folder, name, data)
             written.append(name)
+            yield data
         for name in set(old) - {*written, RECIPE}:
             _remove(folder, name)
         _note(folder, {**notes, "files": [*written, RECIPE]})
         _put(folder, RECIPE, recipe.encode())
-        return len(written)
-
-
-def content(folder: str, number: int) -> bytes:
-    """What a part of a folder holds."""
-    with open(_in(folder, part_name(number)), "rb") as file:
-        return file.read()
 
 
 def read(recipe_path: str) -> Optional[Split]:

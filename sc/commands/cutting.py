@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from sc import commands_folder, paths
@@ -123,7 +124,8 @@ def _usual_nprocs(instance_types: tuple[str, ...]) -> int:
     return min(usual_slots(name) for name in instance_types)
 
 
-def write(args: argparse.Namespace, cut: Cut) -> None:
+def write(args: argparse.Namespace, cut: Cut) -> Iterator[bytes]:
+    """Write the commands folder; gives back each part when its file is there. To be iterated to its end."""
     from sc.documents import write_yaml
     from sc.splitting import part_documents
 
@@ -133,4 +135,4 @@ def write(args: argparse.Namespace, cut: Cut) -> None:
     document = {**cut.file.raw, "spec": {**cut.file.raw["spec"], "command": lines}}
     notes = {"sync": list(cut.sync), "file_syncs_base_dir_url": args.file_syncs_base_dir_url}
     documents = part_documents(cut.batch, cut.selection.runs, cut.sizes)
-    commands_folder.write(cut.folder, documents, write_yaml(document), notes)
+    return commands_folder.write(cut.folder, documents, write_yaml(document), notes)

@@ -14,7 +14,7 @@ from sc.commands.cutting import Cut, prepare, write
 from sc.commands.following import after_start, follow_started, recipe_of
 from sc.commands.starting import Intended, Work, intend, start
 from sc.commands.voice import command_line, result, say, tell
-from sc.errors import ExitCode
+from sc.errors import ExitCode, ScError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -88,13 +88,11 @@ def run(args: argparse.Namespace) -> int:
     _tell_selection(cut)
     with TemporaryDirectory(prefix="sc-") as packing:
         intended = _intended(args, cut, storage, packing)
-        if not args.dry_run:
-            write(args, cut)
-        _tell_cut(args, cut)
-        if intended is None or args.dry_run:
-            _tell_next(args, cut)
-            return ExitCode.OK
-        start(intended, _contents(cut), tell)
+        _write_and_start(args, cut, intended)
+    _tell_cut(args, cut)
+    if intended is None or args.dry_run:
+        _tell_next(args, cut)
+        return ExitCode.OK
     recipe = recipe_of(cut.folder)
     return follow_started(intended, args, recipe) if args.wait else after_start(intended, recipe)
 
@@ -118,10 +116,23 @@ def _intended(
     return intend(cut.file.recipe, work, storage, packing)
 
 
-def _contents(cut: Cut) -> Iterator[bytes]:
-    """What has been written, part by part: the machines get the same."""
-    for number in range(len(cut.sizes)):
-        yield commands_folder.content(cut.folder, number)
+def _write_and_start(args: argparse.Namespace, cut: Cut, intended: Optional[Intended]) -> None:
+    """The first machines start when the first parts are written, and the others follow them."""
+    if args.dry_run:
+        return
+    parts = write(args, cut)
+    try:
+        if intended is not None:
+            start(intended, parts, tell)
+    except ScError:
+        _exhaust(parts)  # so that 'sc apply' can try again
+        raise
+    _exhaust(parts)
+
+
+def _exhaust(parts: Iterator[bytes]) -> None:
+    for _ in parts:
+        pass
 
 
 def _tell_selection(cut: Cut) -> None:

@@ -170,6 +170,23 @@ def test_two_workers_share_a_job(program: Program, tmp_path: Path) -> None:
     assert workers_of(tmp_path) == []
 
 
+def test_a_start_that_was_refused_can_be_repeated_by_apply(
+    program: Program, tmp_path: Path
+) -> None:
+    write_batch(tmp_path, ["true"] * 40)
+    in_the_way = tmp_path / "out/.sc/trial/parts"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where a folder has to be")
+    words = ["split", "recipe.yaml", "batch.json", "commands", "--start", "--batch-size", "1"]
+    ran = program.run(*words, cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert str(in_the_way) in ran.stderr
+    in_the_way.unlink()
+    ran = program.run("apply", "commands/recipe.yaml", "--start", "--wait", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert codes(tmp_path, 40) == ["0"] * 40
+
+
 @pytest.mark.parametrize("base", ["", "store"])
 def test_synced_folders_are_there_before_the_first_run(
     program: Program, tmp_path: Path, base: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ NOTES = {"sync": ["/code:code"], "file_syncs_base_dir_url": None}
 
 def split(folder: Path, *parts: bytes) -> None:
     commands_folder.check(str(folder), len(parts))
-    assert commands_folder.write(str(folder), iter(parts), "type: job\n", NOTES) == len(parts)
+    assert list(commands_folder.write(str(folder), iter(parts), "type: job\n", NOTES)) == [*parts]
 
 
 def names(folder: Path) -> list[str]:
@@ -80,13 +81,29 @@ def test_a_place_that_is_no_folder_is_told(tmp_path: Path, place: str) -> None:
 def test_a_split_that_broke_off_leaves_no_recipe_and_is_cleaned_up(tmp_path: Path) -> None:
     split(tmp_path, b"0")
 
-    def breaking() -> object:
+    def breaking() -> Iterator[bytes]:
         yield b"new"
         yield b"new"
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        commands_folder.write(str(tmp_path), breaking(), "type: job\n", NOTES)  # type: ignore[arg-type]
+        list(commands_folder.write(str(tmp_path), breaking(), "type: job\n", NOTES))
     assert names(tmp_path) == [".sc-split.json", "0.json", "1.json"]
     split(tmp_path, b"0")
     assert names(tmp_path) == [".sc-split.json", "0.json", "recipe.yaml"]
+
+
+def test_a_part_may_be_used_before_the_next_is_made(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def making() -> Iterator[bytes]:
+        for number in range(3):
+            made.append(number)
+            yield b"%d" % number
+
+    parts = commands_folder.write(str(tmp_path), making(), "type: job\n", NOTES)
+    assert next(parts) == b"0"
+    assert made == [0]
+    assert names(tmp_path) == [".sc-split.json", "0.json"]
+    assert list(parts) == [b"1", b"2"]
+    assert names(tmp_path) == [".sc-split.json", "0.json", "1.json", "2.json", "recipe.yaml"]

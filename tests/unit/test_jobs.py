@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "batch.json").write_text(json.dumps(batch))
     part = json.dumps({**batch, "runs": [{"cmd": "true", "remote_output_path": f"{out}/0"}]})
     recipe = "type: job\nspec: {name: first, instance_type: local}\n"
-    commands_folder.write(str(tmp_path / "commands"), [part.encode()], recipe, {})
+    list(commands_folder.write(str(tmp_path / "commands"), [part.encode()], recipe, {}))
     for age, name in enumerate(("second", "first")):
         place = out / ".sc" / name / "recipe.json"
         place.parent.mkdir(parents=True)

@@ -1,0 +1,80 @@
+"""Machines begin before everything is written down for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from sc import commands_folder, paths
+from sc.commands.starting import Intended, start
+from sc.errors import StorageError
+from sc.fleets import Launch, Machine, Tell
+from sc.model import Recipe
+from sc.staging import FIRST_PARTS, Job
+from sc.storage import Storage
+from tests.fakes.memory_storage import Clock, MemoryStorage
+
+OUT = "s3://bucket/out"
+URL = paths.job(OUT, "job")
+PARTS = 5 * FIRST_PARTS
+
+
+class Fleet:
+    """Remembers what was written when its machines were started."""
+
+    name = "fake"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.in_folder = self.launches = self.stops = 0
+
+    def check(self, launch: Launch) -> None: ...
+
+    def launch(self, launch: Launch, tell: Tell) -> None:
+        self.launches += 1
+        self.in_folder = len(list(self._folder.glob("[0-9]*.json")))
+
+    def follow(self, launch: Launch, storage: Storage, tell: Tell) -> None: ...
+
+    def list(self, job: Optional[str] = None) -> Sequence[Machine]:
+        return []
+
+    def stop(self, job: str, tell: Tell) -> Sequence[str]:
+        self.stops += 1
+        return []
+
+
+def intended(storage: Storage, fleet: Fleet) -> Intended:
+    recipe = Recipe("job", ("local",), scale=2)
+    return Intended(
+        storage, fleet, Launch(URL, recipe, 2, "", ""), Job("job", OUT, PARTS, PARTS), []
+    )
+
+
+def parts(folder: Path) -> Iterator[bytes]:
+    contents = (b'{"runs":[]}' for _ in range(PARTS))
+    return commands_folder.write(str(folder), contents, "type: job\n", {})
+
+
+def test_machines_start_with_the_first_parts(tmp_path: Path) -> None:
+    storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
+    start(intended(storage, fleet), parts(tmp_path), lambda line: None)
+    assert (fleet.launches, fleet.in_folder) == (1, FIRST_PARTS)
+    assert len(list(storage.list(paths.join(URL, "parts")))) == PARTS
+    assert (tmp_path / "recipe.yaml").exists()
+
+
+def test_a_start_that_fails_on_the_way_ends_its_machines(tmp_path: Path) -> None:
+    storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
+
+    def breaking() -> Iterator[bytes]:
+        for number, part in enumerate(parts(tmp_path)):
+            storage.is_down = number >= 3 * FIRST_PARTS
+            yield part
+
+    with pytest.raises(StorageError):
+        start(intended(storage, fleet), breaking(), lambda line: None)
+    assert (fleet.launches, fleet.stops) == (1, 1)
