@@ -19,6 +19,14 @@ to_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 """One line of JSON, in half the time of `json.dumps`, which makes an encoder for each call."""
 
 _NO_ENV: Mapping[str, str] = {}
+_OPTIONAL_KEYS = (
+    "local_results_dir",
+    "timeout",
+    "retries",
+    "gpus",
+    "working_directory",
+    "expected_time",
+)
 
 
 class Run(NamedTuple):
@@ -38,6 +46,8 @@ class Run(NamedTuple):
     env: Mapping[str, str] = _NO_ENV
     gpus: Optional[float] = None
     working_directory: Optional[str] = None
+    expected_time: Optional[float] = None
+    """Seconds that it takes, as far as its author knows: the longest start first."""
 
     def to_json(self) -> dict[str, Any]:
         """The keys of a run in a batch file; what has its default is left out."""
@@ -45,7 +55,7 @@ class Run(NamedTuple):
             "cmd": self.cmd if isinstance(self.cmd, str) else list(self.cmd),
             "remote_output_path": self.remote_output_path,
         }
-        for name in ("local_results_dir", "timeout", "retries", "gpus", "working_directory"):
+        for name in _OPTIONAL_KEYS:
             value = getattr(self, name)
             if value:
                 document[name] = value
@@ -83,6 +93,8 @@ class Batch:
     runs: Collection[Run]
     nprocs: Optional[int] = None
     """Runs at a time per machine; None: the number of GPUs, else of vCPUs, of the machine."""
+    has_expected_times: bool = False
+    """Whether any of the runs tells how long it takes."""
 
 
 @dataclass(frozen=True)

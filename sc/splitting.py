@@ -1,7 +1,7 @@
 """Which runs of a batch are left, and how they are cut into parts.
 
-    batch ─▶ select() ─▶ Selection: counts, and the runs in their order ─┐
-                              └ included ─▶ part_sizes() ────────────────┴▶ part_documents() ─▶ bytes
+    batch ─▶ select() ─▶ Selection: counts, and the runs in their order (or in that of sc.ordering) ─┐
+                              └ included ─▶ part_sizes() ────────────────────────────────────────────┴▶ part_documents()
 
 Pure, and in bounded memory: of a million runs a byte each is kept, and parts are made one by one.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import compress, islice
+from itertools import compress, islice, repeat
 from typing import Any, NamedTuple, Optional
 
 from sc.model import Batch, Run
@@ -20,6 +20,9 @@ BULK = 3
 _LOOK_AHEAD = 2
 """Of guided self-scheduling: a part is at most 1/(2 x machines) of what remains. In a simulation of
 10,000 log-normal runs on 20 and on 100 machines with 8 slots, 2 was as good as 3 and 4, with fewer parts."""
+_LOOK_AHEAD_KNOWN = 4
+"""The same where the times are known and parts are cut by work: with 2, a part may hold two long runs for the one
+free slot of the machine that takes it (100 machines, log-normal with sigma 1: 1.7 x the bound at worst)."""
 _SMALLEST = 4
 """Parts do not get smaller than nprocs / 4: below that the simulation showed more parts and no gain."""
 
@@ -101,27 +104,45 @@ def select(
 
 
 def part_sizes(
-    total: int, nprocs: int, scale: int = 1, batch_size: Optional[int] = None
+    total: int,
+    nprocs: int,
+    scale: int = 1,
+    batch_size: Optional[int] = None,
+    costs: Optional[Collection[float]] = None,
 ) -> Iterator[int]:
     """How many runs each part gets, in order; they add up to `total`.
 
     With a `batch_size`, or on one machine, all but the last are equal: nobody is to be waited for. On
     several machines parts are 3 x nprocs until the end is near, and then get smaller, so that the
     machines finish together, and none stands idle because the others hold all that is left.
+
+    `costs` are what runs take, the longest first, in any unit, where that is known: then a part is as much work as
+    others, and the first ones are single runs if need be, for no long run is to wait behind another.
     """
     bulk = batch_size if batch_size is not None else BULK * nprocs
     if bulk < 1:
         raise ValueError("a part has at least one run")
-    least = max(1, nprocs // _SMALLEST)
-    left = total
-    while left > 0:
-        size = bulk
-        if batch_size is None and scale > 1:
-            share = -(-left // (_LOOK_AHEAD * scale))
-            size = min(bulk, max(least, share))
-        size = min(size, left)
+    if batch_size is not None or scale == 1:
+        yield from _equal_sizes(total, bulk)
+        return
+    left = float(total) if costs is None else sum(costs)
+    least = max(1, nprocs // _SMALLEST) * left / max(1, total)
+    machines = scale * (_LOOK_AHEAD if costs is None else _LOOK_AHEAD_KNOWN)
+    size, cost = 0, 0.0
+    for one in repeat(1.0, total) if costs is None else costs:
+        size, cost = size + 1, cost + one
+        if size == bulk or cost >= max(least, left / machines):
+            yield size
+            left -= cost
+            size, cost = 0, 0.0
+    if size:
         yield size
-        left -= size
+
+
+def _equal_sizes(total: int, size: int) -> Iterator[int]:
+    yield from repeat(size, total // size)
+    if total % size:
+        yield total % size
 
 
 def part_documents(batch: Batch, runs: Iterable[Run], sizes: Iterable[int]) -> Iterator[bytes]:

@@ -143,7 +143,7 @@ def _run_of(document: Mapping[str, Any]) -> Run:
     texts += [run.local_results_dir or "", run.working_directory or ""]
     if not words or not all(isinstance(text, str) and "\0" not in text for text in texts):
         raise ValueError("a text is wrong")
-    for number in (run.timeout or 0, run.retries, run.gpus or 0):
+    for number in (run.timeout or 0, run.retries, run.gpus or 0, run.expected_time or 0):
         if not isinstance(number, (int, float)) or isinstance(number, bool) or number < 0:
             raise ValueError("a number is wrong")
     return run

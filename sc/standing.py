@@ -1,4 +1,4 @@
-"""What is known of each run of a batch: how it ended, and whether its command has changed since.
+"""What is known of each run of a batch: how it ended, whether its command has changed since, and how long it took.
 
 The code is what the storage holds at the run's path. Which command it came from is told by the records of all jobs
 of the batch; a code without a record, such as those that Saturn Cloud's client leaves, counts as of the same command.
@@ -21,6 +21,8 @@ from sc.splitting import NOT_ENDED, Standing
 from sc.storage import Storage
 
 THREADS = 8
+_LONGEST_SECONDS = 366 * 86400.0
+"""A record that tells of more, or of less than nothing, is of a clock that was set meanwhile."""
 
 
 class Known(NamedTuple):
@@ -28,14 +30,15 @@ class Known(NamedTuple):
 
     code: int
     command_hash: int
+    seconds: float
 
 
 class Commands:
-    """The last record of each path: 26 bytes a record, and nothing else."""
+    """The last record of each path: 30 bytes a record, and nothing else."""
 
     def __init__(self) -> None:
         self._keys, self._ends = array("Q"), array("d")
-        self._codes, self._hashes = array("h"), array("Q")
+        self._codes, self._hashes, self._seconds = array("h"), array("Q"), array("f")
         self._is_sorted = True
 
     def add(self, line: str) -> None:
@@ -43,6 +46,7 @@ class Commands:
         try:
             record = json.loads(line)
             code, ended = record["code"], float(record["ended"])
+            seconds = ended - float(record["started"])
             digest = int(record["command_hash"], 16)
             key = path_key(record["remote_output_path"])
             if not isinstance(code, int) or not 0 <= code <= 255 or not 0 <= digest < 2**64:
@@ -52,6 +56,7 @@ class Commands:
         for column, value in ((self._keys, key), (self._hashes, digest), (self._codes, code)):
             column.append(value)
         self._ends.append(ended)
+        self._seconds.append(min(max(0.0, seconds), _LONGEST_SECONDS))
         self._is_sorted = False
 
     def last(self, remote_output_path: str) -> Optional[Known]:
@@ -62,7 +67,20 @@ class Commands:
         place = bisect_right(self._keys, key) - 1
         if place < 0 or self._keys[place] != key:
             return None
-        return Known(self._codes[place], self._hashes[place])
+        return Known(self._codes[place], self._hashes[place], self._seconds[place])
+
+    def seconds(self, run: Run) -> Optional[float]:
+        """How long a run takes: what the batch says, else what it took when it completed last; None if unknown.
+
+        Of a failure that tells nothing: it may have come at once.
+        """
+        if run.expected_time is not None or not self._keys:
+            return run.expected_time
+        known = self.last(run.remote_output_path)
+        return known.seconds if known is not None and known.code == 0 else None
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def _sort(self) -> None:
         """By path, and of a path by time."""
@@ -71,14 +89,14 @@ class Commands:
         self._keys = array("Q", (keys[one] for one in order))
         self._codes = array("h", (self._codes[one] for one in order))
         self._hashes = array("Q", (self._hashes[one] for one in order))
+        self._seconds = array("f", (self._seconds[one] for one in order))
         self._ends = array("d", (ends[one] for one in order))
         self._is_sorted = True
 
 
-def standings(storage: Storage, batch: Batch) -> Callable[[Run], Standing]:
+def standings(storage: Storage, batch: Batch, commands: Commands) -> Callable[[Run], Standing]:
     """What is known of a run, for every run of the batch."""
     codes = read_codes(storage, batch.remote_output_path, batch.runs)
-    commands = read_commands(storage, batch.remote_output_path)
 
     def standing(run: Run) -> Standing:
         code = codes.code(run.remote_output_path)

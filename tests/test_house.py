@@ -28,6 +28,7 @@ ARROWS: Mapping[str, set[str]] = {
             "machine",
             "staging",
             "splitting",
+            "ordering",
             "commands_folder",
             "archives",
         ),
@@ -95,6 +96,7 @@ ARROWS: Mapping[str, set[str]] = {
     "commands_folder": set(),
     "documents": set(),
     "splitting": set(),
+    "ordering": set(),
     "records": set(),
     "reports": set(),
     "storage": set(),
@@ -132,6 +134,7 @@ TIMELESS = (
     "board.py",
     "codes.py",
     "splitting.py",
+    "ordering.py",
     "reports.py",
 )
 DRAWERS = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "misc"}

@@ -7,11 +7,13 @@ import os
 import re
 import socket
 import time
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sc import paths
 from sc.commands.arguments import add_max_failures, at_least
+from sc.commands.longest import add_keep_order, known_times, tell_order
 from sc.commands.progress import Progress
 from sc.commands.voice import command_line, is_terminal, result, say
 from sc.errors import ExitCode, InputError, StorageError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.executor import Ending, Gauge, Plan
     from sc.feed import Tally
-    from sc.model import Batch, Outcome
+    from sc.model import Batch, Outcome, Run
     from sc.storage import Storage
 
 EXAMPLES = """
@@ -54,6 +56,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--max-jobs", metavar="N", type=at_least(1), help="the first N runs of the batch only"
     )
+    add_keep_order(parser.add_argument)
     add_max_failures(parser.add_argument)
     parser.add_argument(
         "--json", action="store_true", help="the counts as one JSON object on stdout"
@@ -127,7 +130,7 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
     errands = Errands(open_storage)
     url = paths.job(batch.remote_output_path, args.name)
     feed = BatchFeed(
-        islice(batch.runs, total),
+        _ordered(args, batch, storage, total, shown.progress.tell),
         tally,
         storage,
         errands,
@@ -148,6 +151,24 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
     if feed.trouble:
         raise StorageError(feed.trouble)
     return tally.exit_code(ending)
+
+
+def _ordered(
+    args: argparse.Namespace,
+    batch: Batch,
+    storage: Storage,
+    total: int,
+    tell: Callable[[str], None],
+) -> Iterable[Run]:
+    """The runs that are to be executed, the longest first if that is known."""
+    from sc.ordering import longest_first
+    from sc.standing import read_commands
+
+    commands = read_commands(storage, batch.remote_output_path)
+    times = known_times(args.keep_order, batch, islice(batch.runs, total), commands)
+    tell_order(times, tell)
+    runs = islice(batch.runs, total)
+    return longest_first(runs, times.classes) if times.is_useful else runs
 
 
 def _fresh(storage: Storage, place: str) -> str:

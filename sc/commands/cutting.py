@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from array import array
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from sc import commands_folder, paths
+from sc.commands.longest import known_times
 from sc.commands.starting import check_sync
 from sc.commands.voice import say
 from sc.errors import InputError
@@ -16,7 +18,9 @@ from sc.errors import InputError
 if TYPE_CHECKING:
     from sc.documents import RecipeFile
     from sc.model import Batch
+    from sc.ordering import Times
     from sc.splitting import Selection
+    from sc.standing import Commands
     from sc.storage import Storage
 
 
@@ -26,6 +30,8 @@ class Cut(NamedTuple):
     file: RecipeFile
     batch: Batch
     selection: Selection
+    times: Times
+    """How long the selected runs take, as far as that is known."""
     sizes: list[int]
     folder: str
     sync: tuple[str, ...]
@@ -33,14 +39,18 @@ class Cut(NamedTuple):
 
 def prepare(args: argparse.Namespace, storage: Storage) -> Cut:
     """Everything that can be wrong is found here."""
+    from sc.standing import read_commands
+
     folder = _folder(args)
     sync = tuple(check_sync(word) for word in args.sync)
     file, batch = _read(args, storage)
     storage.check(batch.remote_output_path)
-    selection = _select(args, batch, storage)
-    sizes = _sizes(args, file, batch, selection.included)
+    commands = read_commands(storage, batch.remote_output_path)
+    selection = _select(args, batch, storage, commands)
+    times = known_times(args.keep_order, batch, selection.runs, commands)
+    sizes = _sizes(args, file, batch, selection.included, times)
     commands_folder.check(folder, len(sizes))
-    return Cut(file, batch, selection, sizes, folder, sync)
+    return Cut(file, batch, selection, times, sizes, folder, sync)
 
 
 def _folder(args: argparse.Namespace) -> str:
@@ -89,14 +99,16 @@ def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch
     return file, batch
 
 
-def _select(args: argparse.Namespace, batch: Batch, storage: Storage) -> Selection:
+def _select(
+    args: argparse.Namespace, batch: Batch, storage: Storage, commands: Commands
+) -> Selection:
     from sc.splitting import select
 
     standing = None
     if args.skip_completed or args.skip_failures:
         from sc.standing import standings
 
-        standing = standings(storage, batch)
+        standing = standings(storage, batch, commands)
     return select(
         batch.runs,
         standing,
@@ -106,11 +118,14 @@ def _select(args: argparse.Namespace, batch: Batch, storage: Storage) -> Selecti
     )
 
 
-def _sizes(args: argparse.Namespace, file: RecipeFile, batch: Batch, included: int) -> list[int]:
+def _sizes(
+    args: argparse.Namespace, file: RecipeFile, batch: Batch, included: int, times: Times
+) -> list[int]:
     from sc.splitting import part_sizes
 
     slots = batch.nprocs or _usual_nprocs(file.recipe.instance_types)
-    return list(part_sizes(included, slots, file.recipe.scale, args.batch_size))
+    costs = array("d", times.costs()) if times.is_useful else None
+    return list(part_sizes(included, slots, file.recipe.scale, args.batch_size, costs))
 
 
 def _usual_nprocs(instance_types: tuple[str, ...]) -> int:
@@ -127,6 +142,7 @@ def _usual_nprocs(instance_types: tuple[str, ...]) -> int:
 def write(args: argparse.Namespace, cut: Cut) -> Iterator[bytes]:
     """Write the commands folder; gives back each part when its file is there. To be iterated to its end."""
     from sc.documents import write_yaml
+    from sc.ordering import longest_first
     from sc.splitting import part_documents
 
     remote = args.remote_commands_directory or os.path.abspath(cut.folder)
@@ -134,5 +150,8 @@ def write(args: argparse.Namespace, cut: Cut) -> Iterator[bytes]:
     lines = [f"sc batch {shlex.quote(paths.join(remote, name))}" for name in names]
     document = {**cut.file.raw, "spec": {**cut.file.raw["spec"], "command": lines}}
     notes = {"sync": list(cut.sync), "file_syncs_base_dir_url": args.file_syncs_base_dir_url}
-    documents = part_documents(cut.batch, cut.selection.runs, cut.sizes)
+    runs = cut.selection.runs
+    if cut.times.is_useful:
+        runs = longest_first(runs, cut.times.classes)
+    documents = part_documents(cut.batch, runs, cut.sizes)
     return commands_folder.write(cut.folder, documents, write_yaml(document), notes)

@@ -12,6 +12,7 @@ from sc import commands_folder, paths
 from sc.commands.arguments import add_max_failures, add_on_end, at_least
 from sc.commands.cutting import Cut, prepare, write
 from sc.commands.following import after_start, follow_started, recipe_of
+from sc.commands.longest import add_keep_order, tell_order
 from sc.commands.starting import Intended, Work, intend, start
 from sc.commands.voice import command_line, result, say, tell
 from sc.errors import ExitCode, ScError
@@ -56,6 +57,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     add("--skip-failures", action="store_true", help="leave out the runs that failed")
     add("--max-jobs", metavar="N", type=at_least(-1), help="take N runs at most (-1: all)")
     per_part = "runs per part (3 x nprocs, fewer towards the end)"
+    add_keep_order(add)
     add("--batch-size", metavar="N", type=at_least(1), help=per_part)
     _add_folders(parser)
     add = parser.add_argument_group("and then").add_argument
@@ -151,6 +153,7 @@ def _tell_selection(cut: Cut) -> None:
         say(f"sc: {runs(chosen.changed)} ended with another command than now: included again")
     if chosen.beyond_max_jobs:
         say(f"sc: leaving out {runs(chosen.beyond_max_jobs)} because of --max-jobs")
+    tell_order(cut.times, say)
 
 
 def _noun(count: int) -> str:

@@ -11,7 +11,7 @@ iterates over `Batch.runs`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from sc.documents.formats import Document, document_of
 from sc.documents.outputs import Clashes, OutputPaths, absolute
@@ -27,6 +27,13 @@ _HEAD_KEYS = ("nprocs", "remote_output_path", "runs", *SHARED)
 _MANY_NOTES = 5
 _UNKNOWN = "/unknown"
 """Stands for an output path that is wrong, so that the runs below it can be looked at all the same."""
+
+
+class _Checked(NamedTuple):
+    """What is known of the runs once each was looked at."""
+
+    length: int = 0
+    has_expected_times: bool = False
 
 
 class Runs(Collection[Run]):
@@ -73,18 +80,19 @@ def batch_of(
         if key not in _HEAD_KEYS:
             problems.add("", unknown_key(key, _HEAD_KEYS))
     reader = RunReader(defaults, document.place)
-    length = 0
+    checked = _Checked()
     if isinstance(head.get("runs"), list):
         has_place = defaults.remote_output_path != _UNKNOWN
-        length = _check_runs(document, reader, has_place, problems, tell)
+        checked = _check_runs(document, reader, has_place, problems, tell)
     else:
         what = "nothing" if head.get("runs") is None else kind_of(head["runs"])
         problems.add("runs", f"a list of runs is expected, not {what}")
     problems.raise_if_any()
     return Batch(
         remote_output_path=defaults.remote_output_path,
-        runs=Runs(document, reader, source.name, length),
+        runs=Runs(document, reader, source.name, checked.length),
         nprocs=slots,
+        has_expected_times=checked.has_expected_times,
     )
 
 
@@ -128,15 +136,16 @@ def _check_runs(
     has_place: bool,
     problems: Problems,
     tell: Callable[[str], None],
-) -> int:
-    """Look at every run once, and twice where outputs may clash; returns how many there are.
+) -> _Checked:
+    """Look at every run once, and twice where outputs may clash.
 
     Without `has_place` the runs' places are not the real ones, and not compared.
     """
-    length = 0
+    length, has_expected_times = 0, False
     paths = OutputPaths()
     for _, run in reader.runs(_noted(document, reader, problems.name, tell), problems):
         length += 1
+        has_expected_times |= run.expected_time is not None
         paths.add(run.remote_output_path)
     if length == 0 and not problems.count:
         problems.add("runs", "there is none; a batch has at least one run")
@@ -146,7 +155,7 @@ def _check_runs(
         for number, run in reader.runs(document.raw_runs(), Problems(problems.name)):
             clashes.add(number, run.remote_output_path)
         clashes.tell(problems, document.place)
-    return length
+    return _Checked(length, has_expected_times)
 
 
 def _noted(

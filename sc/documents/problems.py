@@ -71,6 +71,7 @@ _OTHER_WORDS = {
     "cmds": "runs",
     "commands": "runs",
     "cwd": "working_directory",
+    "duration": "expected_time",
     "environment": "env",
     "jobs": "runs",
     "output": "remote_output_path",

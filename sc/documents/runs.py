@@ -29,6 +29,7 @@ class Defaults:
     env: Mapping[str, str] = field(default_factory=dict)
     gpus: Optional[float] = None
     working_directory: Optional[str] = None
+    expected_time: Optional[float] = None
 
 
 def _retries(value: object) -> int:
@@ -41,6 +42,7 @@ SHARED: Mapping[str, Callable[[object], Any]] = {
     "env": scalars.variables,
     "gpus": scalars.gpus,
     "working_directory": scalars.filled_text,
+    "expected_time": scalars.seconds,
 }
 """Keys of a run that the batch may give for all, in the order of Run's last fields."""
 

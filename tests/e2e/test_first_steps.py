@@ -187,6 +187,22 @@ def test_a_start_that_was_refused_can_be_repeated_by_apply(
     assert codes(tmp_path, 40) == ["0"] * 40
 
 
+def test_the_longest_runs_start_first_where_they_are_known(
+    program: Program, tmp_path: Path
+) -> None:
+    write_batch(tmp_path, ["echo 0 >>order", "echo 1 >>order; sleep 2.1", "echo 2 >>order"])
+    for known, words in (
+        (["0", "1", "2"], []),
+        (["1", "0", "2"], []),
+        (["0", "1", "2"], ["--keep-order"]),
+    ):
+        ran = program.run("batch", "batch.json", "--nprocs", "1", *words, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert ("the longest first" in ran.stderr) == (known[0] == "1")
+        assert (tmp_path / "order").read_text().split() == known
+        (tmp_path / "order").unlink()
+
+
 @pytest.mark.parametrize("base", ["", "store"])
 def test_synced_folders_are_there_before_the_first_run(
     program: Program, tmp_path: Path, base: str

@@ -107,14 +107,20 @@ runs:
 - cmd: a
 - {cmd: b, timeout: 2h, retries: 0, env: {B: '', C: 2024-01-01}, gpus: 2, working_directory: src}
 - {cmd: c, timeout: null, local_results_dir: null}
-- {cmd: "true", timeout: 1.5}
+- {cmd: "true", timeout: 1.5, expected_time: 2h}
 """
     assert runs_of(read_batch(write("batch.yml", text))) == [
         Run("a", "/out/0", None, 600.0, 2, {"A": "0.10", "B": "yes"}, 0.5, "/work"),
         Run("b", "/out/1", None, 7200.0, 0, {"A": "0.10", "B": "", "C": "2024-01-01"}, 2.0, "src"),
         Run("c", "/out/2", None, 600.0, 2, {"A": "0.10", "B": "yes"}, 0.5, "/work"),
-        Run("true", "/out/3", None, 1.5, 2, {"A": "0.10", "B": "yes"}, 0.5, "/work"),
+        Run("true", "/out/3", None, 1.5, 2, {"A": "0.10", "B": "yes"}, 0.5, "/work", 7200.0),
     ]
+
+
+@pytest.mark.parametrize(("more", "has"), [("", False), (", expected_time: 5", True)])
+def test_a_batch_knows_whether_times_are_expected(write: Write, more: str, has: bool) -> None:
+    text = f"remote_output_path: /out\nruns:\n- cmd: a\n- {{cmd: b{more}}}\n"
+    assert read_batch(write("batch.yaml", text)).has_expected_times == has
 
 
 def test_yaml_anchors_and_merges(write: Write) -> None:

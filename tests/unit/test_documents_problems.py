@@ -39,7 +39,7 @@ retries: many
 runs:
 - cmd:
 - cmd: 5
-- {cmds: x, timout: 3}
+- {cmds: x, timout: 3, duration: 5}
 - python x.py
 - {cmd: x, timeout: 0, gpus: 1.5, retries: -1, env: {A: null}}
 - {cmd: [], working_directory: ''}
@@ -54,6 +54,7 @@ runs[0].cmd: a command is a text, or a list of texts, not null
 runs[1].cmd: a command is a text, or a list of texts, not the number 5
 runs[2]: unknown key 'cmds', did you mean cmd?
 runs[2]: unknown key 'timout', did you mean timeout?
+runs[2]: unknown key 'duration', did you mean expected_time?
 runs[2].cmd: is missing; write the command to run
 runs[3]: a run is a mapping with cmd, not 'python x.py'; write cmd: python x.py
 runs[4].timeout: a time above 0 and up to 366 days is expected, not 0
@@ -87,6 +88,7 @@ def test_many_problems_are_counted_and_some_shown(tmp_path: Path) -> None:
         ("timeout", 1e300, "a time above 0 and up to 366 days is expected"),
         ("timeout", "5 weeks", "a time such as 90, 90s, 10m or 2h is expected"),
         ("timeout", -1, "a time above 0"),
+        ("expected_time", "soon", "a time such as 90, 90s, 10m or 2h is expected, not 'soon'"),
         ("gpus", 0, "a number above 0 and up to 1,024 is expected, not 0"),
         ("gpus", -0.5, "a number above 0"),
         ("gpus", "all", "a number above 0 is expected, not 'all'"),

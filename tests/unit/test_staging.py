@@ -166,7 +166,7 @@ def test_bytes_that_are_no_recipe_are_a_sentence(storage: MemoryStorage, data: b
 def test_a_part_is_read_as_it_was_written(storage: MemoryStorage) -> None:
     runs = [
         Run(("a", "b c"), f"{OUT}/0", timeout=3.5, retries=2, env={"A": "1"}, gpus=0.5),
-        Run("echo", f"{OUT}/1", local_results_dir="/x", working_directory="/y"),
+        Run("echo", f"{OUT}/1", local_results_dir="/x", working_directory="/y", expected_time=9.0),
     ]
     storage.put(paths.part(JOB, 0), part_bytes(runs))
     assert read_part(storage, JOB, 0) == runs
@@ -188,6 +188,7 @@ RUN: dict[str, Any] = {"cmd": "true", "remote_output_path": "s3://b/x"}
         {**RUN, "env": 3},
         {**RUN, "timeout": "1"},
         {**RUN, "timeout": -1},
+        {**RUN, "expected_time": "1"},
         {**RUN, "retries": True},
         {**RUN, "remote_output_path": None},
         {**RUN, "unknown": 1},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
@@ -11,7 +12,7 @@ import pytest
 from sc.model import Batch, Outcome, Run, command_hash
 from sc.records import Records
 from sc.splitting import Standing
-from sc.standing import Commands, standings
+from sc.standing import Commands, read_commands, standings
 from sc.storage import open_storage
 
 
@@ -38,6 +39,11 @@ def end(run: Run, code: str) -> None:
     (Path(run.remote_output_path) / "status_code").write_text(code)
 
 
+def standings_of(batch: Batch) -> Callable[[Run], Standing]:
+    storage = open_storage({})
+    return standings(storage, batch, read_commands(storage, batch.remote_output_path))
+
+
 def test_a_run_whose_command_changed_is_not_completed(tmp_path: Path) -> None:
     before = batch(tmp_path, "a", "b", "c")
     first, second, _ = before.runs
@@ -45,7 +51,7 @@ def test_a_run_whose_command_changed_is_not_completed(tmp_path: Path) -> None:
     end(second, "3")
     store(tmp_path, "job", record(first, 0, 5.0), record(second, 3, 6.0))
     after = batch(tmp_path, "a", "changed", "c")
-    standing = standings(open_storage({}), after)
+    standing = standings_of(after)
     assert [standing(run) for run in after.runs] == [
         Standing(0, False),
         Standing(3, True),
@@ -59,8 +65,8 @@ def test_of_several_jobs_the_last_record_counts(tmp_path: Path) -> None:
     end(new_run, "0")
     store(tmp_path, "a", record(new_run, 0, 20.0))
     store(tmp_path, "b", record(old_run, 0, 10.0))
-    assert standings(open_storage({}), new)(new_run) == Standing(0, False)
-    assert standings(open_storage({}), old)(old_run) == Standing(0, True)
+    assert standings_of(new)(new_run) == Standing(0, False)
+    assert standings_of(old)(old_run) == Standing(0, True)
 
 
 def test_a_code_that_no_record_tells_of_is_believed(tmp_path: Path) -> None:
@@ -68,12 +74,13 @@ def test_a_code_that_no_record_tells_of_is_believed(tmp_path: Path) -> None:
     (other,) = batch(tmp_path, "before").runs
     end(run, "0")
     store(tmp_path, "job", record(other, 7, 10.0), record(other, None, 11.0))
-    assert standings(open_storage({}), batch(tmp_path, "now"))(run) == Standing(0, False)
+    assert standings_of(batch(tmp_path, "now"))(run) == Standing(0, False)
 
 
 NO_RECORDS = [
     *("", "nonsense", "[]", "7", "{}", '{"code": 0}', '{"code": "0", "ended": 1}', "[" * 50_000),
     '{"code": 0, "ended": 1, "command_hash": "xyz", "remote_output_path": "/a"}',
+    '{"code": 0, "ended": 1, "command_hash": "0", "remote_output_path": "/a"}',
     '{"code": 999, "ended": 1, "command_hash": "0", "remote_output_path": "/a"}',
 ]
 
@@ -83,3 +90,18 @@ def test_lines_that_are_no_records_are_passed_over(number: int) -> None:
     commands = Commands()
     commands.add(NO_RECORDS[number])
     assert commands.last("/a") is None
+
+
+def test_a_run_is_expected_to_take_what_it_took_when_it_completed_last(tmp_path: Path) -> None:
+    first, second, third, fourth = batch(tmp_path, "a", "b", "c", "d").runs
+    store(tmp_path, "old", record(first, 0, 8.0), record(second, 0, 90.0))
+    store(tmp_path, "new", record(first, 0, 21.0), record(second, 1, 92.0))
+    commands = read_commands(open_storage({}), str(tmp_path))
+    told = fourth._replace(expected_time=4.0)
+    assert [commands.seconds(run) for run in (first, second, third, told)] == [20.0, None, None, 4]
+
+
+def test_a_clock_that_was_set_back_is_no_time(tmp_path: Path) -> None:
+    (run,) = batch(tmp_path, "a").runs
+    store(tmp_path, "job", record(run, 0, -50.0))
+    assert read_commands(open_storage({}), str(tmp_path)).seconds(run) == 0.0
