@@ -5,6 +5,7 @@
     bench/run.py s3                         1,000 short runs, outputs on a SeaweedFS of this machine
     bench/run.py idle                       64 slots that sleep: CPU and memory of sc itself
     bench/run.py million                    memory over a batch of 1,000,000 runs
+    bench/run.py tail                       how long the last run is waited for, simulated and real
     bench/run.py local --rounds 7 --json    the same, as data
     bench/run.py local --only limit saturn  only these contenders
 
@@ -27,8 +28,15 @@ import idle_cost
 import local_rate
 import million
 import s3_rate
+import tail
 
-MEASUREMENTS = {"local": local_rate, "s3": s3_rate, "idle": idle_cost, "million": million}
+MEASUREMENTS = {
+    "local": local_rate,
+    "s3": s3_rate,
+    "idle": idle_cost,
+    "million": million,
+    "tail": tail,
+}
 
 
 def parser() -> argparse.ArgumentParser:
