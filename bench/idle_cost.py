@@ -11,6 +11,8 @@ from typing import Any
 
 import footprint
 
+TITLE = "What sc costs while runs run"
+
 SLOTS, SECONDS = 64, 20.0
 
 

@@ -10,6 +10,8 @@ import rounds
 from contenders import Contender, Limit, Sc, Task, peers
 from tables import draw, rate_rows
 
+TITLE = "Short runs, outputs in a folder"
+
 
 def measure(args: Namespace, folder: Path) -> dict[str, Any]:
     wanted: list[Contender] = [Sc(args.sc, args.python), Limit(), *peers()]

@@ -13,6 +13,8 @@ from typing import Any
 import footprint
 from stopwatch import Failed
 
+TITLE = "Memory over a million runs"
+
 RUNS, EXECUTED, LIMIT_SECONDS = 1_000_000, 10_000, 300.0
 
 

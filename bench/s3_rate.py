@@ -21,6 +21,8 @@ from stopwatch import Sample
 from stopwatch import measure as time_command
 from tables import draw, rate_rows
 
+TITLE = "Short runs, outputs on S3"
+
 _numbers = itertools.count()
 
 

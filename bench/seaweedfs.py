@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +52,13 @@ def server(folder: Path) -> Iterator[Server]:
     tools = equipment.peers()
     data = folder / "seaweedfs"
     data.mkdir()
-    ports = _free_ports(5)
-    names = ["master.port", "volume.port", "filer.port", "s3.port", "s3.port.iceberg"]
+    ports = _free_ports(4)
+    names = ["master.port", "volume.port", "filer.port", "s3.port"]
     words = [f"-{name}={port}" for name, port in zip(names, ports)]
     command = [str(tools / "weed"), "server", f"-dir={data}", "-ip=127.0.0.1", "-s3", *words]
-    command += ["-volume.max=100", "-master.volumeSizeLimitMB=1024"]
+    command += ["-volume.max=100", "-master.volumeSizeLimitMB=1024", "-master.telemetry=false"]
+    # These two have ports of their own by default, on which a second server would end.
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with (folder / "seaweedfs.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -71,7 +73,8 @@ def server(folder: Path) -> Iterator[Server]:
         _wait_until_it_answers(found, process)
         yield found
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

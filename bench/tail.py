@@ -33,6 +33,8 @@ from sc.model import Run
 from sc.ordering import longest_first, times
 from sc.splitting import part_sizes
 
+TITLE = "The tail"
+
 RUNS, NPROCS, FIXED_BATCH = 10_000, 8, 24
 MACHINES, SIGMAS = (20, 100), (0.5, 1.0, 1.5)
 MEDIAN_SECONDS, GUESS_SIGMA = 60.0, 0.3
