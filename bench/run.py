@@ -10,6 +10,7 @@
     bench/run.py startup                    how soon the program is there, and how large it is
     bench/run.py idle                       64 slots that sleep: CPU and memory of sc itself
     bench/run.py million                    memory over a batch of 1,000,000 runs
+    bench/run.py claims                     requests of a thousand workers for 100,000 parts, simulated
     bench/run.py tail                       how long the last run is waited for, simulated and real
     bench/run.py local --rounds 7 --json    the same, as data
     bench/run.py local --only limit saturn  only these contenders
@@ -29,6 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import claims
 import document
 import equipment
 import idle_cost
@@ -50,6 +52,7 @@ MEASUREMENTS: dict[str, Any] = {
     "idle": idle_cost,
     "million": million,
     "tail": tail,
+    "claims": claims,
 }
 """In the order of the document."""
 

@@ -1,31 +1,28 @@
 """Which part to take next: one worker's view of all parts of a job, got with few requests.
 
-The numbers of the parts, sorted as texts as every listing sorts them, are cut into blocks of 1,000: one block is
-one LIST request. A worker looks for a part in the foremost blocks, because parts get smaller towards the end and
-the large ones should go first, but takes a random one among the foremost, because others are doing the same.
-It believes its last listing of a block until somebody was faster.
+Parts are taken from the front: large ones lie there, and small ones at the end, or the longest runs, if their times
+are known. As others are doing the same, a worker looks (a LIST of a block of 1,000 claims, see sc.blocks) and then
+takes a random one of the first that nobody has. Of how many, it learns by itself: at first of twice as many as there
+are workers, since all of them come at once and none needs a look to know that nothing is taken; of fewer with each
+part that it gets, and of more when somebody was faster. A worker that is alone believes its last look.
 
 When no part is left that nobody has had, the *sweep* looks for those whose holder is lost: not done, and not renewed
 for longer than the lease.
 
-Requests, with W workers: to take a part, one or two (a create, and now and then a LIST); to see the end, each worker
-lists all blocks about twice, which is W/500 for each part. So 1,000 workers need about four for each part, 20
-workers less than two (tests/unit/test_board.py counts them).
+Requests for a part, with W workers: two, a LIST and a create, and W / 500 for the sweeps, in which each worker lists
+all blocks about twice; more only where all come or go at once. `bench/run.py claims` counts them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple, Optional
 
 from sc import paths
+from sc.blocks import Block, Blocks
 from sc.claims import Claim, is_free, take, take_over
 from sc.storage import Entry, Storage
-
-BLOCK = 1000
-"""S3 tells of at most so many objects per request."""
 
 _OPEN, _TAKEN, _DONE = 0, 1, 2
 
@@ -43,22 +40,6 @@ class Rest(NamedTuple):
     @property
     def is_nothing(self) -> bool:
         return not self.unfinished and not self.unwritten
-
-
-@dataclass
-class _Block:
-    """Parts that one LIST request tells of."""
-
-    numbers: Sequence[int]
-    """From the smallest."""
-    start_after: str
-    end_before: str
-    is_fresh: bool = False
-    """True while the last listing is to be believed."""
-    is_full: bool = False
-    """True if nothing was left to take at the last listing."""
-    free: dict[int, str] = field(default_factory=dict)
-    """Parts that were given back, with the tag of what stands in their claim's place."""
 
 
 class Board:
@@ -84,33 +65,31 @@ class Board:
         self._random = random
         self._states = bytearray(parts)
         self._written = parts
-        self._blocks = _blocks(parts)
+        self._blocks = Blocks(parts)
+        self._width = 2 * self._crowd
+        """Of so many of the first free parts one is taken."""
+        for part in range(min(parts, self._width)):
+            self._blocks.of(part).is_fresh = True
         self._rest = Rest(0, 0.0, 0)
 
     def limit(self, written: int) -> None:
         """Staging has written the parts below this number."""
         self._written = min(written, len(self._states))
-        for block in self._blocks:
-            block.is_full = False
 
     def take(self, may_take_over: bool = True) -> Optional[Claim]:
         """Claim a part, or None if there is nothing to take now: `rest()` then tells what others have.
 
         `may_take_over`: also what is older than the lease.
         """
-        while True:
-            block = self._choose()
-            if block is None:
-                return self._sweep(may_take_over)
+        while (part := self._pick()) is not None:
+            block = self._blocks.of(part)
             if not block.is_fresh:
                 self._list(block)
-            part = self._pick(block)
-            if part is None:
-                block.is_full = True
                 continue
             claim = self._try(block, part)
             if claim is not None:
                 return claim
+        return self._sweep(may_take_over)
 
     def rest(self) -> Rest:
         """What the last `take` that returned None has seen."""
@@ -119,49 +98,38 @@ class Board:
     def reconsider(self, part: int) -> None:
         """What we had to let go of may be taken again, by us too."""
         self._states[part] = _OPEN
-        for block in self._blocks:
-            if part in block.numbers:
-                block.is_fresh = block.is_full = False
+        self._blocks.of(part).is_fresh = False
 
     def is_done(self, part: int) -> bool:
         """True if the part is known to be ended."""
         return self._states[part] == _DONE
 
-    def _choose(self) -> Optional[_Block]:
-        """One of the foremost blocks that may have something to take, as many as the crowd needs."""
-        wanted = 1 + 2 * self._crowd // BLOCK
-        foremost = []
-        for block in self._blocks:
-            if not block.is_full:
-                foremost.append(block)
-                if len(foremost) == wanted:
-                    break
-        return self._random.choice(foremost) if foremost else None
-
-    def _pick(self, block: _Block) -> Optional[int]:
-        """A random one of the foremost parts that seem to be there for the taking."""
-        window = 2 * self._crowd
+    def _pick(self) -> Optional[int]:
+        """A random one of the first parts that seem to be there for the taking."""
         candidates: list[int] = []
-        for number in block.numbers:
-            if number >= self._written:
+        part = -1
+        while len(candidates) < self._width:
+            part = self._states.find(_OPEN, part + 1, self._written)
+            if part < 0:
                 break
-            if self._states[number] == _OPEN:
-                candidates.append(number)
-                if len(candidates) == window:
-                    break
+            candidates.append(part)
         return self._random.choice(candidates) if candidates else None
 
-    def _try(self, block: _Block, part: int) -> Optional[Claim]:
+    def _try(self, block: Block, part: int) -> Optional[Claim]:
         tag = block.free.pop(part, None)
         self._states[part] = _TAKEN
         if tag is None:
             claim = take(self._storage, self._job_url, part, self._worker, self._nonce())
         else:
             claim = take_over(self._storage, self._job_url, part, tag, self._worker, self._nonce())
-        block.is_fresh = claim is not None
+        if claim is None:
+            self._width = min(2 * self._crowd, 2 * self._width + 1)
+        else:
+            self._width = max(1, self._width * 3 // 4)
+        block.is_fresh = claim is not None and self._crowd == 1
         return claim
 
-    def _list(self, block: _Block) -> Sequence[tuple[int, Entry]]:
+    def _list(self, block: Block) -> Sequence[tuple[int, Entry]]:
         """Learn what is taken and what was given back; returns the claims that are held, with their parts."""
         held = []
         taken = set()
@@ -182,7 +150,7 @@ class Board:
     def _sweep(self, may_take_over: bool) -> Optional[Claim]:
         """Take over what a lost machine has held, or remember in `rest` why there is nothing to take."""
         unfinished, oldest = 0, 0.0
-        for block in self._random.sample(self._blocks, len(self._blocks)):
+        for block in self._shuffled():
             if not self._is_done_with(block):
                 self._learn_done(block)
             if self._is_done_with(block):
@@ -196,9 +164,9 @@ class Board:
                         return claim
                 unfinished += 1
                 oldest = max(oldest, entry.age_seconds)
-            part_to_take = self._pick(block)
-            if part_to_take is not None:
-                claim = self._try(block, part_to_take)
+            given_back = self._pick()
+            if given_back is not None:
+                claim = self._try(self._blocks.of(given_back), given_back)
                 if claim is not None:
                     return claim
                 unfinished += 1
@@ -214,41 +182,20 @@ class Board:
             return None
         return claim
 
-    def _is_done_with(self, block: _Block) -> bool:
+    def _is_done_with(self, block: Block) -> bool:
         return all(self._states[part] == _DONE for part in block.numbers)
 
-    def _learn_done(self, block: _Block) -> None:
+    def _learn_done(self, block: Block) -> None:
         for part, _entry in self._entries("done", block):
             self._states[part] = _DONE
 
-    def _entries(self, folder: str, block: _Block) -> Iterator[tuple[int, Entry]]:
-        """What is listed for the parts of a block; a key that names no part is passed over."""
+    def _entries(self, folder: str, block: Block) -> Iterator[tuple[int, Entry]]:
         place = paths.join(self._job_url, folder)
-        for entry in self._storage.list(place, block.start_after, block.end_before):
-            name = entry.place.rsplit("/", 1)[-1]
-            part = part_number(name)
-            if part is not None and part < len(self._states):
-                yield part, entry
+        return block.entries(self._storage, place, len(self._states))
+
+    def _shuffled(self) -> Sequence[Block]:
+        blocks = list(self._blocks)
+        return self._random.sample(blocks, len(blocks))
 
     def _nonce(self) -> str:
         return f"{self._random.getrandbits(64):016x}"
-
-
-def part_number(name: str) -> Optional[int]:
-    """The number of the part that a key of `claims/` or `done/` is about; None if it is about none."""
-    if not (name.isascii() and name.isdigit()) or len(name) > 9 or (name[0] == "0" and name != "0"):
-        return None
-    return int(name)
-
-
-def _blocks(parts: int) -> list[_Block]:
-    """All parts in blocks, those with the smallest numbers on average first."""
-    texts = sorted(map(str, range(parts)))
-    blocks = []
-    for first in range(0, parts, BLOCK):
-        names = texts[first : first + BLOCK]
-        after = texts[first - 1] if first else ""
-        before = texts[first + BLOCK] if first + BLOCK < parts else ""
-        blocks.append(_Block(sorted(map(int, names)), after, before))
-    blocks.sort(key=lambda block: sum(block.numbers) / len(block.numbers))
-    return blocks

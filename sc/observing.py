@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
 from sc import paths
-from sc.board import part_number
+from sc.blocks import part_number
 from sc.claims import failed_by_size, read_done_note
 from sc.errors import MissingError
 from sc.glances import Glance, Seen, read_glances

@@ -79,7 +79,7 @@ ARROWS: Mapping[str, set[str]] = {
     "history": {"codes", "grouping", "heartbeats", "storage"},
     "pages": {"grouping", "history", "reports"},
     "observing": {
-        *("board", "claims", "glances", "grouping", "halting", "heartbeats", "job_state"),
+        *("blocks", "claims", "glances", "grouping", "halting", "heartbeats", "job_state"),
         *("staging", "storage"),
     },
     "screen": {"estimating", "grouping", "job_state", "reports"},
@@ -90,7 +90,8 @@ ARROWS: Mapping[str, set[str]] = {
     "halting": set(),
     "grouping": set(),
     "finding": set(),
-    "board": {"claims", "storage"},
+    "board": {"blocks", "claims", "storage"},
+    "blocks": {"storage"},
     "claims": {"storage"},
     "errands": {"storage"},
     "commands_folder": set(),
@@ -131,6 +132,7 @@ CLOCKS = (
 TIMELESS = (
     "executor/scheduler.py",
     "claims.py",
+    "blocks.py",
     "board.py",
     "codes.py",
     "splitting.py",

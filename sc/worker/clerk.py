@@ -67,6 +67,7 @@ class Clerk:
         self._reporter = Reporter(storage, job_url, identity, log)
         self._answered = clock()
         """When the storage last did what it was asked."""
+        self._begins = 0.0  # before this moment there is no request
         self._is_hungry = self._is_over = self._is_halted = self._is_stopped = False
         self._goodbye: Optional[messages.Goodbye] = None
         self._due: dict[str, float] = {}
@@ -101,7 +102,7 @@ class Clerk:
         """The desk has said something."""
         if isinstance(message, messages.Hungry):
             self._is_hungry = True
-            self._due["take"] = self._clock()
+            self._due["take"] = max(self._clock(), self._begins)
         elif isinstance(message, messages.RunEnded):
             self._run_ended(message)
         elif isinstance(message, messages.Pulse):
@@ -154,7 +155,9 @@ class Clerk:
         now = self._clock()
         self._reporter.begin(prepared)
         self._parts.origins = prepared.origins
-        self._due = {name: now for name in self._chores if name not in ("take", "prove")}
+        self._begins = now if prepared.in_hand else now + self._taker.pause()
+        self._due = dict.fromkeys(self._chores, self._begins)
+        del self._due["take"], self._due["prove"]
         for one in prepared.in_hand:
             self._parts.take_up(one, self._identity.worker, now)
 
@@ -180,7 +183,7 @@ class Clerk:
 
     def _look_for_stop(self) -> float:
         self._stop(self._brake.look())
-        return self._clock() + self._habits.stop_seconds
+        return self._clock() + self._habits.stop_seconds * self._random.uniform(0.9, 1.1)
 
     def _look_for_notice(self) -> float:
         leave = self._site.notice()
@@ -245,7 +248,7 @@ class Clerk:
     def _beat(self) -> float:
         self._reporter.beat("leaving" if self._is_over else "working")
         self._stop(None if self._is_over else self._brake.count(self._clock()))
-        return self._clock() + self._habits.heartbeat_seconds
+        return self._clock() + self._habits.heartbeat_seconds * self._random.uniform(0.9, 1.1)
 
     def _keep_log(self) -> float:
         self._reporter.keep_log()

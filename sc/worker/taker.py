@@ -16,6 +16,9 @@ from sc.worker.leaving import may_leave
 BUSY_POLLS = 5
 """With runs of its own going on, a worker looks so many times less often for what others let go."""
 
+BEGINNINGS_PER_SECOND = 250.0
+"""Of a crowd that is larger than that each worker waits a random moment before it begins."""
+
 
 class Taker:
     """The board, seen over time."""
@@ -53,6 +56,10 @@ class Taker:
     @property
     def renew_seconds(self) -> float:
         return self.job.lease_seconds / RENEWALS_PER_LEASE
+
+    def pause(self) -> float:
+        """Seconds to wait before the first request, so that a thousand machines that boot together come one by one."""
+        return self._random.uniform(0.0, max(0.0, self.job.scale / BEGINNINGS_PER_SECOND - 1.0))
 
     def take(self, now: float) -> Optional[Claim]:
         """Claim a part; None if there is nothing to take now."""

@@ -47,14 +47,14 @@ class MemoryStorage:
         self._count("check")
 
     def put(self, place: str, data: bytes) -> str:
-        self._count("put")
+        self._count("put", place)
         return self._store(place, data)
 
     def put_file(self, place: str, path: str) -> None:
         self.put(place, Path(path).read_bytes())
 
     def get(self, place: str, start: int = 0) -> bytes:
-        self._count("get")
+        self._count("get", place)
         if place not in self.objects:
             raise MissingError(f"There is nothing at {place}.")
         return self.objects[place][start:]
@@ -63,7 +63,7 @@ class MemoryStorage:
         Path(path).write_bytes(self.get(place))
 
     def stat(self, place: str) -> Optional[Entry]:
-        self._count("stat")
+        self._count("stat", place)
         return self._entry(place) if place in self.objects else None
 
     def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
@@ -73,34 +73,34 @@ class MemoryStorage:
         keys = self._keys[first : bisect_left(self._keys, end)]
         for number, key in enumerate(keys):
             if number % PAGE == 0:
-                self._count("list")
+                self._count("list", below)
             if key in self.objects:
                 yield self._entry(key)
         if not keys:
-            self._count("list")
+            self._count("list", below)
 
     def list_folders(self, place: str) -> Iterator[str]:
-        self._count("list")
         below = place.rstrip("/") + "/"
+        self._count("list", below)
         rests = [key[len(below) :] for key in self.objects if key.startswith(below)]
         yield from sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
 
     def delete(self, places: Iterable[str]) -> None:
         places = list(places)
         for _ in range(0, len(places), PAGE):
-            self._count("delete")
+            self._count("delete", places[0])
         for place in places:
             if self.objects.pop(place, None) is not None:
                 self._keys.remove(place)
 
     def create(self, place: str, data: bytes) -> Optional[str]:
-        self._count("create")
+        self._count("create", place)
         if place in self.objects:
             return tag_of(data) if self.objects[place] == data else None
         return self._store(place, data)
 
     def replace(self, place: str, data: bytes, tag: str) -> Optional[str]:
-        self._count("replace")
+        self._count("replace", place)
         if place not in self.objects or self.tags[place] != tag:
             return None
         self._store(place, data)
@@ -112,6 +112,9 @@ class MemoryStorage:
     def _store(self, place: str, data: bytes) -> str:
         if place not in self.objects:
             insort(self._keys, place)
+        return self._keep(place, data)
+
+    def _keep(self, place: str, data: bytes) -> str:
         self.objects[place], self.times[place] = data, self.clock()
         self.tags[place] = tag_of(data)
         return self.tags[place]
@@ -120,7 +123,7 @@ class MemoryStorage:
         age = self.clock() - self.times[place]
         return Entry(place, len(self.objects[place]), self.tags[place], age)
 
-    def _count(self, kind: str) -> None:
+    def _count(self, kind: str, place: str = "") -> None:
         if self.is_down:
             raise StorageError("The storage does not answer.")
         self.requests[kind] += 1

@@ -10,7 +10,8 @@ from typing import NamedTuple, Optional
 import pytest
 
 from sc import claims, paths
-from sc.board import Board, part_number
+from sc.blocks import part_number
+from sc.board import Board
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
 JOB = "s3://bucket/out/.sc/job"
@@ -101,7 +102,9 @@ def test_a_single_worker_takes_parts_near_the_front() -> None:
     numbers = [claim.part for claim in taken if claim is not None]
     assert sorted(numbers) == list(range(3000))
     assert storage.requests["create"] == 3000
-    assert storage.requests["list"] == 3
+    assert (
+        storage.requests["list"] == 2
+    )  # the first block is not looked at before anybody took of it
 
 
 def test_parts_that_are_not_written_yet_wait() -> None:
