@@ -110,17 +110,27 @@ class Client:
     ) -> None:
         self._account, self._transport, self._time = account, transport, timekeeping
         self._pace = Pace(timekeeping.monotonic)
-        self._lock = Lock()
+        self._lock, self._meeting = Lock(), Lock()
         self._endpoints: dict[str, Endpoint] = {}
         self._skew_seconds = 0.0
-        self._met = False
+        self._met = self._has_been_met = False
         self._buckets_met: set[str] = set()
         self.server = ""
-        """What the server calls itself; empty until it has answered."""
+        """What the server calls itself; empty until it has given a good answer."""
 
     def knows(self, bucket: str) -> bool:
         """Whether this bucket has given a good answer already."""
         return bucket in self._buckets_met
+
+    def meet(self, ask: Ask) -> None:
+        """Have the server tell what it is: one thread asks, and those that would ask meanwhile wait for it.
+
+        If it gets no answer they go their own way, since each after the other would wait for long.
+        """
+        with self._meeting:
+            if not self._has_been_met:
+                self._has_been_met = True
+                self.ask(ask)
 
     def ask(self, ask: Ask) -> Answer:
         """The answer: good, or one of the expected statuses. Raises StorageError for any other."""
@@ -134,9 +144,10 @@ class Client:
                 self._after_trouble(ask, tries, trouble)
                 continue
             self._met = True
-            self.server = response.headers.get("server", self.server)
             if self._after(ask, tries, response):
-                if response.status < 300:
+                if response.status < 300:  # what refuses may be a balancer in front of it
+                    self.server = response.headers.get("server", self.server)
+                    self._has_been_met = True
                     self._buckets_met.add(ask.bucket)
                 return Answer(response.status, response.headers, response.body, tries.count)
 

@@ -35,8 +35,11 @@ def objects(
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page_size)}
     for now, found in _pages(client, purpose, bucket, {**query, "prefix": prefix}, start):
         by_tree = client.server.startswith(_BY_TREE)
+        is_inside = not (end and found.objects) or _comes_before(
+            found.objects[-1].key, end, by_tree
+        )
         for one in found.objects:
-            if end and not _comes_before(one.key, end, by_tree):
+            if not is_inside and not _comes_before(one.key, end, by_tree):
                 return
             if not one.key.endswith("/") and one.key != start:
                 yield now, one
@@ -59,6 +62,8 @@ def _pages(
     client: Client, purpose: Purpose, bucket: str, query: dict[str, str], start: str
 ) -> Iterator[tuple[float, Page]]:
     ask = Ask(purpose, "GET", bucket, "", is_whole=is_whole_page)
+    if start:
+        client.meet(ask._replace(query={**query, "max-keys": "1"}))
     where = _first(start, client.server)
     while True:
         answer = client.ask(ask._replace(query={**query, **where}))
