@@ -13,10 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, Optional
@@ -24,11 +22,14 @@ from typing import NamedTuple, Optional
 from sc import paths
 from sc.errors import MissingError
 from sc.model import Run
+from sc.run_index import RunIndex
 from sc.storage import Entry, Storage
 
 NONE, GARBAGE = -1, -2
 """What stands for no code, and for a `status_code` that holds something else than a code."""
 THREADS = 16
+BEHIND = "/\U0010ffff"
+"""After a folder's name: behind all that is in it, and before whatever follows, by bytes as by tree."""
 _CODE_OF_TAG = {hashlib.md5(str(code).encode()).hexdigest(): code for code in range(256)}
 _PAGE = 1000
 _OBJECTS_PER_RUN = 3
@@ -40,10 +41,15 @@ _SLICE = 1000
 class Codes:
     """What each run of a batch has ended with."""
 
-    def __init__(self, keys: array[int], codes: array[int]) -> None:
-        order = sorted(range(len(keys)), key=keys.__getitem__)
-        self._keys = array("Q", (keys[index] for index in order))
-        self._codes = array("h", (codes[index] for index in order))
+    def __init__(self, index: RunIndex) -> None:
+        self.index = index
+        self._codes = array("h", [NONE]) * len(index)
+
+    def note(self, remote_output_path: str, code: int) -> None:
+        """A run has ended so; what is no run of the batch is passed over."""
+        place = self.index.find(remote_output_path)
+        if place >= 0:
+            self._codes[place] = code
 
     def code(self, remote_output_path: str) -> Optional[int]:
         """0 to 255, or None for a run that has not ended (or left garbage)."""
@@ -60,13 +66,12 @@ class Codes:
         return self._codes.count(GARBAGE)
 
     def __len__(self) -> int:
-        return len(self._codes)
+        """How many have a `status_code`."""
+        return len(self._codes) - self._codes.count(NONE)
 
     def _find(self, remote_output_path: str) -> int:
-        key = path_key(remote_output_path)
-        place = bisect_left(self._keys, key)
-        found = place < len(self._keys) and self._keys[place] == key
-        return self._codes[place] if found else NONE
+        place = self.index.find(remote_output_path)
+        return self._codes[place] if place >= 0 else NONE
 
 
 class Ended(NamedTuple):
@@ -75,12 +80,6 @@ class Ended(NamedTuple):
     code: int
     """0 to 255, or GARBAGE."""
     age_seconds: float
-
-
-def path_key(remote_output_path: str) -> int:
-    """64 bits that stand for a path. Two of a million paths clash once in 10^7 batches."""
-    data = remote_output_path.rstrip("/").encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
 def read_code(storage: Storage, remote_output_path: str) -> Optional[Ended]:
@@ -111,31 +110,29 @@ def parse(data: bytes) -> int:
     return int(text)
 
 
-def read_codes(storage: Storage, remote_output_path: str, runs: Iterable[Run]) -> Codes:
-    """What every run of a batch has ended with. `runs` is gone through once."""
-    keys, codes = array("Q"), array("h")
-    if storage.local_path(remote_output_path) is not None:
-        _ask_each(storage, (run.remote_output_path for run in runs), keys, codes)
-        return Codes(keys, codes)
+def read_codes(storage: Storage, remote_output_path: str, runs: Collection[Run]) -> Codes:
+    """What every run of a batch has ended with.
+
+    `runs` is gone through once, and again if a listing cannot tell of all of them.
+    """
     inside = remote_output_path.rstrip("/") + "/"
+    is_far = storage.local_path(remote_output_path) is None
     sample = Sample()
-    elsewhere: list[str] = []
-    known = array("Q")
-    for run in runs:
-        if run.remote_output_path.startswith(inside):
-            sample.add(run.remote_output_path[len(inside) :])
-            known.append(path_key(run.remote_output_path))
-        else:
-            elsewhere.append(run.remote_output_path)
-    if sample.count:
-        scan = partial(_scan, storage, remote_output_path, array("Q", sorted(known)))
-        bounds = ranges(sorted(sample.paths), sample.count)
-        with ThreadPoolExecutor(min(THREADS, len(bounds))) as threads:
-            for some_keys, some_codes in threads.map(scan, bounds):
-                keys += some_keys
-                codes += some_codes
-    _ask_each(storage, elsewhere, keys, codes)
-    return Codes(keys, codes)
+
+    def seen() -> Iterator[str]:
+        for run in runs:
+            if is_far and run.remote_output_path.startswith(inside):
+                sample.add(run.remote_output_path[len(inside) :])
+            yield run.remote_output_path
+
+    codes = Codes(RunIndex(seen()))
+    with _Reader(storage, codes) as reader:
+        if sample.count:
+            reader.list_all(remote_output_path, ranges(sorted(sample.paths), sample.count))
+        if sample.count < len(codes.index):
+            places = (run.remote_output_path for run in runs)
+            reader.ask_each(one for one in places if not (is_far and one.startswith(inside)))
+    return codes
 
 
 def ranges(sample: Sequence[str], runs: int) -> list[tuple[str, str]]:
@@ -147,9 +144,13 @@ def ranges(sample: Sequence[str], runs: int) -> list[tuple[str, str]]:
     pages = runs * _OBJECTS_PER_RUN / _PAGE
     wanted = max(1, min(2 * THREADS, int(pages / 10), len(sample)))
     cuts = [sample[len(sample) * number // wanted] for number in range(1, wanted)]
-    cuts = sorted(set(cuts))
     # Between the ranges lies nothing that is lost: a cut is the path of a run, never that of an object.
-    return list(zip(["", *cuts], [*cuts, ""]))
+    kept: list[str] = []
+    for cut in cuts:
+        # "a-b" comes before "a/b" by bytes and after it by tree: only what ascends by both makes ranges for both.
+        if not kept or (kept[-1] < cut and kept[-1].split("/") < cut.split("/")):
+            kept.append(cut)
+    return list(zip(["", *kept], [*kept, ""]))
 
 
 class Sample:
@@ -169,59 +170,92 @@ class Sample:
         self.count += 1
 
 
-def _scan(
-    storage: Storage, place: str, known: array[int], bounds: tuple[str, str]
-) -> tuple[array[int], array[int]]:
-    """The codes in one range of keys."""
-    keys, codes = array("Q"), array("h")
-    start: Optional[str] = bounds[0]
-    while start is not None:
-        listing, start = storage.list(place, start, bounds[1]), None
-        crowded, seen = "", 0
-        for entry in listing:
-            path, _, name = entry.place.rpartition("/")
-            if name == paths.STATUS_CODE:
-                with suppress(MissingError):
-                    code = code_of(storage, entry)
-                    keys.append(path_key(path))
-                    codes.append(code)
-                continue
-            run, is_result, _ = entry.place.rpartition(f"/{paths.RESULTS}/")
-            seen = seen + 1 if is_result and run == crowded else 0
-            crowded = run
-            if seen >= _PAGE and _is_among(path_key(run), known):
-                # Thousands of results of one run: go on behind them ("results0" comes after "results/").
-                start = f"{run}/{paths.RESULTS}0"[len(place.rstrip("/")) + 1 :]
-                break
-    return keys, codes
+class _Reader:
+    """Notes the codes of one batch. Its threads are gone when the block is left, soon after an error, too."""
 
+    def __init__(self, storage: Storage, codes: Codes) -> None:
+        self._storage, self._codes = storage, codes
+        self._listers, self._askers = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
+        self._is_over = False
 
-def _is_among(key: int, keys: array[int]) -> bool:
-    place = bisect_left(keys, key)
-    return place < len(keys) and keys[place] == key
+    def __enter__(self) -> _Reader:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._listers.shutdown(cancel_futures=True)
+        self._askers.shutdown(cancel_futures=True)
 
-def _ask_each(storage: Storage, places: Iterable[str], keys: array[int], codes: array[int]) -> None:
-    """Runs one by one: files are read at once, elsewhere it is a request each, several at a time."""
-    asked = iter(places)
-    with ThreadPoolExecutor(THREADS) as threads:
+    def list_all(self, place: str, bounds: Iterable[tuple[str, str]]) -> None:
+        """All that lies below a place, in ranges of keys."""
+        for _ in self._listers.map(lambda one: self._list(place, *one), bounds):
+            """Raises what the thread has raised."""
+
+    def ask_each(self, places: Iterable[str]) -> None:
+        """Runs one by one: files are read at once, elsewhere it is a request each, several at a time."""
+        asked = iter(places)
         while True:
             some = list(islice(asked, _SLICE))
             if not some:
                 return
-            here = [storage.local_path(place) for place in some]
+            here = [self._storage.local_path(place) for place in some]
             far = [place for place, path in zip(some, here) if path is None]
             for place, path in zip(some, here):
                 if path is not None:
-                    _note(place, _read_file(path), keys, codes)
-            for place, ended in zip(far, threads.map(lambda one: read_code(storage, one), far)):
-                _note(place, NONE if ended is None else ended.code, keys, codes)
+                    self._codes.note(place, _read_file(path))
+            for place, ended in zip(far, self._askers.map(partial(read_code, self._storage), far)):
+                self._codes.note(place, NONE if ended is None else ended.code)
 
+    def _list(self, place: str, first: str, end: str) -> None:
+        skip = len(place.rstrip("/")) + 1
+        start: Optional[str] = first
+        while start is not None and not self._is_over:
+            listing, start = self._storage.list(place, start, end), None
+            untold: list[Entry] = []
+            for number, entry in enumerate(listing, 1):
+                self._look_at(entry, untold)
+                if number % _PAGE == 0:
+                    self._ask_for(untold)
+                    untold = []
+                    # At a page's end, to leap over what tells of no code costs no request more than to go on.
+                    start = self._behind(entry.place, skip)
+                    if start is not None or self._is_over:
+                        break
+            self._ask_for(untold)
 
-def _note(place: str, code: int, keys: array[int], codes: array[int]) -> None:
-    if code != NONE:
-        keys.append(path_key(place))
-        codes.append(code)
+    def _look_at(self, entry: Entry, untold: list[Entry]) -> None:
+        path, _, name = entry.place.rpartition("/")
+        if name == paths.STATUS_CODE:
+            code = _CODE_OF_TAG.get(entry.tag)
+            if code is not None:
+                self._codes.note(path, code)
+            elif self._codes.index.find(path) >= 0:
+                untold.append(entry)
+
+    def _behind(self, place: str, skip: int) -> Optional[str]:
+        """Where to go on if the object is one of a run's results, or what a job keeps; else None.
+
+        Relative, as bounds of a listing are: without the first `skip` characters.
+        """
+        if place.startswith(paths.JOBS + "/", skip):
+            return paths.JOBS + BEHIND
+        end = place.find(f"/{paths.RESULTS}/", skip)
+        while end >= 0:
+            if self._codes.index.find(place[:end]) >= 0:
+                return f"{place[skip:end]}/{paths.RESULTS}{BEHIND}"
+            end = place.find(f"/{paths.RESULTS}/", end + 1)
+        return None
+
+    def _ask_for(self, untold: Sequence[Entry]) -> None:
+        """Get those whose tag is no MD5: uploaded in several parts, or encrypted with a key of KMS."""
+        for entry, code in zip(untold, self._askers.map(self._code_of, untold)):
+            self._codes.note(entry.place.rpartition("/")[0], code)
+
+    def _code_of(self, entry: Entry) -> int:
+        try:
+            return code_of(self._storage, entry)
+        except MissingError:
+            return NONE
 
 
 def _read_file(folder: str) -> int:

@@ -13,11 +13,11 @@ from itertools import islice
 from typing import NamedTuple, Optional
 
 from sc import paths
-from sc.codes import path_key
 from sc.errors import MissingError
 from sc.grouping import Groups, kind_of
 from sc.heartbeats import heartbeat_of
 from sc.model import Outcome
+from sc.run_index import path_key
 from sc.storage import Storage
 
 MOST_KINDS = 500

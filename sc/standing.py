@@ -7,16 +7,18 @@ of the batch; a code without a record, such as those that Saturn Cloud's client 
 from __future__ import annotations
 
 import json
+import math
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple, Optional
 
 from sc import paths
-from sc.codes import path_key, read_codes
+from sc.codes import NONE, read_codes
 from sc.errors import MissingError
 from sc.model import Batch, Run, command_hash
+from sc.run_index import RunIndex
 from sc.splitting import NOT_ENDED, Standing
 from sc.storage import Storage
 
@@ -34,38 +36,38 @@ class Known(NamedTuple):
 
 
 class Commands:
-    """The last record of each path: 30 bytes a record, and nothing else."""
+    """The last record of each run of a batch: 30 bytes a run, however many jobs have worked on it."""
 
-    def __init__(self) -> None:
-        self._keys, self._ends = array("Q"), array("d")
-        self._codes, self._hashes, self._seconds = array("h"), array("Q"), array("f")
-        self._is_sorted = True
+    def __init__(self, runs: Collection[Run]) -> None:
+        """`runs` are gone through when the first record comes: of a new batch there is none."""
+        self._runs = runs
+        self._index = RunIndex([])
+        self._ends, self._seconds = array("d"), array("f")
+        self._codes, self._hashes = array("h"), array("Q")
 
     def add(self, line: str) -> None:
-        """A line of a record; one that tells of no code, or is none of ours, is passed over."""
+        """A line of a record; one that tells of no code, or of no run of the batch, is passed over."""
         try:
             record = json.loads(line)
             code, ended = record["code"], float(record["ended"])
             seconds = ended - float(record["started"])
             digest = int(record["command_hash"], 16)
-            key = path_key(record["remote_output_path"])
+            path = str(record["remote_output_path"])
             if not isinstance(code, int) or not 0 <= code <= 255 or not 0 <= digest < 2**64:
                 return
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return
-        for column, value in ((self._keys, key), (self._hashes, digest), (self._codes, code)):
-            column.append(value)
-        self._ends.append(ended)
-        self._seconds.append(min(max(0.0, seconds), _LONGEST_SECONDS))
-        self._is_sorted = False
+        if not len(self._index):
+            self._make_room()
+        place = self._index.find(path)
+        if place >= 0 and ended >= self._ends[place]:
+            self._ends[place], self._codes[place], self._hashes[place] = ended, code, digest
+            self._seconds[place] = min(max(0.0, seconds), _LONGEST_SECONDS)
 
     def last(self, remote_output_path: str) -> Optional[Known]:
         """What the run's newest record tells, or None if there is none."""
-        if not self._is_sorted:
-            self._sort()
-        key = path_key(remote_output_path)
-        place = bisect_right(self._keys, key) - 1
-        if place < 0 or self._keys[place] != key:
+        place = self._index.find(remote_output_path)
+        if place < 0 or self._codes[place] == NONE:
             return None
         return Known(self._codes[place], self._hashes[place], self._seconds[place])
 
@@ -74,24 +76,17 @@ class Commands:
 
         Of a failure that tells nothing: it may have come at once.
         """
-        if run.expected_time is not None or not self._keys:
+        if run.expected_time is not None or not len(self._index):
             return run.expected_time
         known = self.last(run.remote_output_path)
         return known.seconds if known is not None and known.code == 0 else None
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def _sort(self) -> None:
-        """By path, and of a path by time."""
-        keys, ends = self._keys, self._ends
-        order = array("I", sorted(range(len(keys)), key=lambda one: (keys[one], ends[one])))
-        self._keys = array("Q", (keys[one] for one in order))
-        self._codes = array("h", (self._codes[one] for one in order))
-        self._hashes = array("Q", (self._hashes[one] for one in order))
-        self._seconds = array("f", (self._seconds[one] for one in order))
-        self._ends = array("d", (ends[one] for one in order))
-        self._is_sorted = True
+    def _make_room(self) -> None:
+        self._index = RunIndex(run.remote_output_path for run in self._runs)
+        self._ends = array("d", [-math.inf]) * len(self._index)
+        self._codes = array("h", [NONE]) * len(self._index)
+        self._hashes = array("Q", [0]) * len(self._index)
+        self._seconds = array("f", [0.0]) * len(self._index)
 
 
 def standings(storage: Storage, batch: Batch, commands: Commands) -> Callable[[Run], Standing]:
@@ -110,14 +105,16 @@ def standings(storage: Storage, batch: Batch, commands: Commands) -> Callable[[R
     return standing
 
 
-def read_commands(storage: Storage, remote_output_path: str) -> Commands:
+def read_commands(storage: Storage, batch: Batch) -> Commands:
     """The records of all jobs that ever worked on a batch."""
-    commands = Commands()
+    commands = Commands(batch.runs)
+    places = _records(storage, paths.join(batch.remote_output_path, paths.JOBS))
     with ThreadPoolExecutor(THREADS) as threads:
-        places = _records(storage, paths.join(remote_output_path, paths.JOBS))
-        for data in threads.map(lambda place: _get(storage, place), places):
-            for line in data.decode("utf-8", "replace").splitlines():
-                commands.add(line)
+        # As many at a time as there are threads: they may be fetched faster than they are read.
+        while some := list(islice(places, THREADS)):
+            for data in threads.map(lambda place: _get(storage, place), some):
+                for line in data.decode("utf-8", "replace").splitlines():
+                    commands.add(line)
     return commands
 
 

@@ -164,7 +164,7 @@ def _ordered(
     from sc.ordering import longest_first
     from sc.standing import read_commands
 
-    commands = read_commands(storage, batch.remote_output_path)
+    commands = read_commands(storage, batch)
     times = known_times(args.keep_order, batch, islice(batch.runs, total), commands)
     tell_order(times, tell)
     runs = islice(batch.runs, total)

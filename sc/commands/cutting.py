@@ -45,7 +45,7 @@ def prepare(args: argparse.Namespace, storage: Storage) -> Cut:
     sync = tuple(check_sync(word) for word in args.sync)
     file, batch = _read(args, storage)
     storage.check(batch.remote_output_path)
-    commands = read_commands(storage, batch.remote_output_path)
+    commands = read_commands(storage, batch)
     selection = _select(args, batch, storage, commands)
     times = known_times(args.keep_order, batch, selection.runs, commands)
     sizes = _sizes(args, file, batch, selection.included, times)

@@ -40,7 +40,7 @@ class Scratch:
         self._folder = folder
 
     def local_path(self, place: str) -> Optional[str]:
-        from sc.codes import path_key
+        from sc.run_index import path_key
 
         return f"{self._folder}/{path_key(place):016x}"
 

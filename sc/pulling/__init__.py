@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
-from sc.codes import ranges
+from sc.codes import BEHIND, ranges
 from sc.errors import ScError, StorageError
 from sc.paths import JOBS
 from sc.pulling.crew import Crew
@@ -200,10 +200,9 @@ class _Stopped(ScError):
 def _without_jobs(bounds: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The ranges without what jobs keep for themselves, which may be many objects."""
     first_end = bounds[0][1]
-    if bounds[0][0] or (first_end and first_end <= JOBS + "0"):
+    if bounds[0][0] or (first_end and first_end <= JOBS + BEHIND):
         return bounds
-    # "0" is the character after "/"
-    return [("", JOBS + "/"), (JOBS + "0", first_end), *bounds[1:]]
+    return [("", JOBS + "/"), (JOBS + BEHIND, first_end), *bounds[1:]]
 
 
 def _modified(dest: str, item: Item) -> int:

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable
 from typing import Optional
 
 from sc import paths
-from sc.codes import Sample, path_key
+from sc.codes import Sample
 from sc.pulling.memory import FILE, Item
+from sc.run_index import path_key
 from sc.storage import Entry
 
 KINDS = (paths.RESULTS, paths.STDOUT, paths.STDERR, paths.STATUS_CODE, paths.ATTEMPTS)

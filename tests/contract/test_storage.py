@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 import pytest
 
+from sc.codes import BEHIND
 from sc.errors import InputError, MissingError, StorageError
 from sc.paths import join
 from sc.storage import Storage, open_storage
@@ -171,7 +172,7 @@ def test_a_listing_is_in_order_and_in_bounds(storage: Storage, place: str) -> No
     by: Any = order(place)
     expected = sorted(keys, key=by)
     assert names(storage, place) == expected
-    bounds = [*keys, "a", "a/", "a/c", "a/c/", "!", "z", "z/z", "z/z/", "😀😀"]
+    bounds = [*keys, "a", "a/", "a/c", "a/c/", "!", "z", "z/z", "z/z/", "😀😀", f"a{BEHIND}"]
     for bound in bounds:
         before = [key for key in expected if by(key) < by(bound)]
         after = [key for key in expected if by(key) > by(bound)]

@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Optional
 
 from sc.errors import MissingError, StorageError
@@ -29,13 +30,16 @@ class Clock:
 class MemoryStorage:
     """All objects in one dictionary; several "machines" may share it, there is no real time in it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, by_tree: bool = False) -> None:
+        """`by_tree`: lists folder by folder, as SeaweedFS does."""
         self.clock = clock
+        self.by_tree = by_tree
         self.objects: dict[str, bytes] = {}
-        self._keys: list[str] = []
+        self._keys: list[tuple[str, ...]] = []
         self.times: dict[str, float] = {}
         self.tags: dict[str, str] = {}
         self.requests: Counter[str] = Counter()
+        self._lock = Lock()
         self.is_down = False
         self.loses_answers_of: set[str] = set()
         """Calls (`replace`) whose next use takes effect and then looks as if somebody else had been first."""
@@ -68,10 +72,11 @@ class MemoryStorage:
 
     def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
         below = place.rstrip("/") + "/"
-        first = bisect_right(self._keys, below + start_after)
-        end = below + end_before if end_before else below[:-1] + "0"  # "0" comes after "/"
+        first = bisect_right(self._keys, self._key(below + start_after))
+        behind = below[:-1] + ("\0" if self.by_tree else "0")  # "0" comes after "/"
+        end = self._key(below + end_before if end_before else behind)
         keys = self._keys[first : bisect_left(self._keys, end)]
-        for number, key in enumerate(keys):
+        for number, key in enumerate(map("/".join, keys)):
             if number % PAGE == 0:
                 self._count("list", below)
             if key in self.objects:
@@ -91,7 +96,7 @@ class MemoryStorage:
             self._count("delete", places[0])
         for place in places:
             if self.objects.pop(place, None) is not None:
-                self._keys.remove(place)
+                self._keys.remove(self._key(place))
 
     def create(self, place: str, data: bytes) -> Optional[str]:
         self._count("create", place)
@@ -111,13 +116,16 @@ class MemoryStorage:
 
     def _store(self, place: str, data: bytes) -> str:
         if place not in self.objects:
-            insort(self._keys, place)
+            insort(self._keys, self._key(place))
         return self._keep(place, data)
 
     def _keep(self, place: str, data: bytes) -> str:
         self.objects[place], self.times[place] = data, self.clock()
         self.tags[place] = tag_of(data)
         return self.tags[place]
+
+    def _key(self, place: str) -> tuple[str, ...]:
+        return tuple(place.split("/")) if self.by_tree else (place,)
 
     def _entry(self, place: str) -> Entry:
         age = self.clock() - self.times[place]
@@ -126,7 +134,8 @@ class MemoryStorage:
     def _count(self, kind: str, place: str = "") -> None:
         if self.is_down:
             raise StorageError("The storage does not answer.")
-        self.requests[kind] += 1
+        with self._lock:
+            self.requests[kind] += 1
 
 
 def tag_of(data: bytes) -> str:

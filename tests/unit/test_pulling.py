@@ -150,6 +150,22 @@ def test_only_what_changed_is_fetched_again(tmp_path: Path) -> None:
     assert pull(source, dest, 200).fetched == 0
 
 
+@pytest.mark.parametrize("by_tree", [False, True])
+def test_what_jobs_keep_is_left_out_and_nothing_next_to_it(tmp_path: Path, by_tree: bool) -> None:
+    """By tree `.sc-x` lies behind all that is in `.sc`, and before `.sc0`."""
+    storage = MemoryStorage(Clock(), by_tree)
+    runs = [f"s3://b/out/{name}" for name in (".sc-x", ".sc0", ".sc!", ".a", "z")]
+    for run in runs:
+        storage.put(f"{run}/stdout", b"hello")
+    for number in range(3000):
+        storage.put(f"s3://b/out/.sc/job/claims/{number}", b"")
+    before = storage.requests["list"]
+    selection = Selection("s3://b/out", runs, len(runs))
+    pulled = Pull(storage, lambda: storage, selection, str(tmp_path), _nothing).run()
+    assert (pulled.objects, pulled.fetched) == (5, 5)
+    assert storage.requests["list"] - before == 2
+
+
 def test_what_has_no_place_here_is_told_and_the_rest_is_fetched(tmp_path: Path) -> None:
     source, dest = tmp_path / "out", tmp_path / "dest"
     for number in range(3):

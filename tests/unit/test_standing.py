@@ -41,7 +41,7 @@ def end(run: Run, code: str) -> None:
 
 def standings_of(batch: Batch) -> Callable[[Run], Standing]:
     storage = open_storage({})
-    return standings(storage, batch, read_commands(storage, batch.remote_output_path))
+    return standings(storage, batch, read_commands(storage, batch))
 
 
 def test_a_run_whose_command_changed_is_not_completed(tmp_path: Path) -> None:
@@ -87,21 +87,35 @@ NO_RECORDS = [
 
 @pytest.mark.parametrize("number", range(len(NO_RECORDS)))
 def test_lines_that_are_no_records_are_passed_over(number: int) -> None:
-    commands = Commands()
+    commands = Commands([Run("now", "/a")])
     commands.add(NO_RECORDS[number])
     assert commands.last("/a") is None
 
 
 def test_a_run_is_expected_to_take_what_it_took_when_it_completed_last(tmp_path: Path) -> None:
-    first, second, third, fourth = batch(tmp_path, "a", "b", "c", "d").runs
+    one = batch(tmp_path, "a", "b", "c", "d")
+    first, second, third, fourth = one.runs
     store(tmp_path, "old", record(first, 0, 8.0), record(second, 0, 90.0))
     store(tmp_path, "new", record(first, 0, 21.0), record(second, 1, 92.0))
-    commands = read_commands(open_storage({}), str(tmp_path))
+    commands = read_commands(open_storage({}), one)
     told = fourth._replace(expected_time=4.0)
     assert [commands.seconds(run) for run in (first, second, third, told)] == [20.0, None, None, 4]
 
 
 def test_a_clock_that_was_set_back_is_no_time(tmp_path: Path) -> None:
-    (run,) = batch(tmp_path, "a").runs
+    one = batch(tmp_path, "a")
+    (run,) = one.runs
     store(tmp_path, "job", record(run, 0, -50.0))
-    assert read_commands(open_storage({}), str(tmp_path)).seconds(run) == 0.0
+    assert read_commands(open_storage({}), one).seconds(run) == 0.0
+
+
+def test_only_runs_of_the_batch_are_kept() -> None:
+    """The records of years of jobs are no heavier than the batch."""
+    commands = Commands([Run("now", "/a")])
+    for number in range(3):
+        run = Run(f"command {number}", "/a" if number == 1 else f"/b/{number}")
+        commands.add(record(run, 0, 5.0).to_line())
+    assert commands.last("/b/0") is None
+    known = commands.last("/a")
+    assert known is not None
+    assert known.command_hash == int(command_hash(Run("command 1", "/a")), 16)
