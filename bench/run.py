@@ -11,6 +11,7 @@
     bench/run.py idle                       64 slots that sleep: CPU and memory of sc itself
     bench/run.py million                    memory over a batch of 1,000,000 runs
     bench/run.py claims                     requests of a thousand workers for 100,000 parts, simulated
+    bench/run.py scan                       the status of 100,000 runs on a SeaweedFS of this machine
     bench/run.py tail                       how long the last run is waited for, simulated and real
     bench/run.py local --rounds 7 --json    the same, as data
     bench/run.py local --only limit saturn  only these contenders
@@ -40,6 +41,7 @@ import pull_rate
 import s3_rate
 import split_rate
 import startup
+import status_scan
 import tail
 from stopwatch import Failed
 
@@ -51,6 +53,7 @@ MEASUREMENTS: dict[str, Any] = {
     "startup": startup,
     "idle": idle_cost,
     "million": million,
+    "scan": status_scan,
     "tail": tail,
     "claims": claims,
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import equipment
 from stopwatch import Failed
 
 BUCKET = "bench"
+_PORTS = ("master.port", "volume.port", "filer.port", "s3.port", "metricsPort")
 _KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret"}
 
 
@@ -24,6 +27,8 @@ class Server:
     pid: int
     endpoint: str
     s5cmd: str
+    metrics: str
+    """The address where it tells Prometheus what it has done."""
 
     def environment(self) -> dict[str, str]:
         """What points boto3, s3fs and s5cmd alike at this server."""
@@ -45,6 +50,13 @@ class Server:
             raise Failed(f"s5cmd {words[0]}: {done.stderr.decode(errors='replace')[-300:]}")
         return done.stdout.decode()
 
+    def requests(self) -> int:
+        """How many requests of S3 it has answered since its start."""
+        with urllib.request.urlopen(f"{self.metrics}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found = re.findall(r"(?m)^SeaweedFS_s3_request_total{.*} (\S+)$", text)
+        return int(sum(map(float, found)))
+
 
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
@@ -52,9 +64,8 @@ def server(folder: Path) -> Iterator[Server]:
     tools = equipment.peers()
     data = folder / "seaweedfs"
     data.mkdir()
-    ports = _free_ports(4)
-    names = ["master.port", "volume.port", "filer.port", "s3.port"]
-    words = [f"-{name}={port}" for name, port in zip(names, ports)]
+    ports = _free_ports(len(_PORTS))
+    words = [f"-{name}={port}" for name, port in zip(_PORTS, ports)]
     command = [str(tools / "weed"), "server", f"-dir={data}", "-ip=127.0.0.1", "-s3", *words]
     command += ["-volume.max=100", "-master.volumeSizeLimitMB=1024", "-master.telemetry=false"]
     # These two have ports of their own by default, on which a second server would end.
@@ -69,7 +80,8 @@ def server(folder: Path) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        found = Server(process.pid, f"http://127.0.0.1:{ports[3]}", str(tools / "s5cmd"))
+        endpoint, metrics = (f"http://127.0.0.1:{ports[n]}" for n in (3, 4))
+        found = Server(process.pid, endpoint, str(tools / "s5cmd"), metrics)
         _wait_until_it_answers(found, process)
         yield found
     finally:

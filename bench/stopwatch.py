@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -31,6 +32,8 @@ class Sample:
     """Cores that this machine spent meanwhile on anything else: the noise."""
     server_cpu_seconds: float = 0.0
     """CPU time of the storage's server, where there is one."""
+    peak_bytes: int = 0
+    """The most memory that its first process had (VmHWM)."""
 
 
 class Failed(Exception):
@@ -96,7 +99,7 @@ def measure(
             start_new_session=True,
         )
         try:
-            code = process.wait(limit_seconds)
+            code, peak = _wait(process, limit_seconds)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -110,4 +113,24 @@ def measure(
     if code != 0:
         end = log.read_bytes()[-600:].decode(errors="replace")
         raise Failed(f"{command[0]} ended with {code}: {end}")
-    return Sample(wall, cpu, others, server)
+    return Sample(wall, cpu, others, server, peak)
+
+
+def _wait(process: subprocess.Popen[bytes], limit_seconds: float) -> tuple[int, int]:
+    """The exit code, and the most memory in bytes.
+
+    `ru_maxrss` would tell no less than this process had when it forked.
+    """
+    end, peak = time.monotonic() + limit_seconds, 0
+    while True:
+        peak = max(peak, _peak_bytes(process.pid))
+        try:
+            return process.wait(0.005), peak
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > end:
+                raise
+
+
+def _peak_bytes(pid: int) -> int:
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found.group(1)) * 1024 if found else 0
