@@ -57,7 +57,7 @@ class Commands:
                 return
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return
-        if not len(self._index):
+        if self.is_empty:
             self._make_room()
         place = self._index.find(path)
         if place >= 0 and ended >= self._ends[place]:
@@ -76,10 +76,15 @@ class Commands:
 
         Of a failure that tells nothing: it may have come at once.
         """
-        if run.expected_time is not None or not len(self._index):
+        if run.expected_time is not None or self.is_empty:
             return run.expected_time
         known = self.last(run.remote_output_path)
         return known.seconds if known is not None and known.code == 0 else None
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no record has come."""
+        return not len(self._index)
 
     def _make_room(self) -> None:
         self._index = RunIndex(run.remote_output_path for run in self._runs)

@@ -24,7 +24,7 @@ def known_times(keep_order: bool, batch: Batch, runs: Iterable[Run], commands: C
     """How long the runs take; nothing where nobody knows. `commands` are the records of earlier jobs."""
     from sc.ordering import NO_TIMES, times
 
-    if keep_order or not (batch.has_expected_times or commands):
+    if keep_order or (commands.is_empty and not batch.has_expected_times):
         return NO_TIMES
     return times(runs, commands.seconds)
 
