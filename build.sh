@@ -155,6 +155,8 @@ case $command in
         venv test
         unlock
         lint
+        # Most tests wait for something: all of them go three at a time.
+        [ $# != 0 ] || set -- -n 3 --dist worksteal
         exec "$venv/bin/python" -m pytest "$@"
         ;;
     *)
