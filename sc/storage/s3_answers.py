@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
 
-from sc.storage.s3_http import Response
+from sc.storage.s3_receiver import Response
 
 
 class Verdict(Enum):

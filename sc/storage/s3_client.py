@@ -26,7 +26,7 @@ from sc.storage.s3_answers import (
     verdict,
 )
 from sc.storage.s3_errors import Purpose
-from sc.storage.s3_http import Request, Response, Transport, Trouble
+from sc.storage.s3_http import Request, Transport, Trouble
 from sc.storage.s3_patience import (
     CONNECT_SECONDS,
     FIRST_READ_SECONDS,
@@ -35,6 +35,7 @@ from sc.storage.s3_patience import (
     limit,
     pause_seconds,
 )
+from sc.storage.s3_receiver import Response
 from sc.storage.s3_signing import EMPTY_SHA256, encoded_path, encoded_query, signed_headers
 
 _MOVES = 3

@@ -18,7 +18,7 @@ from sc.errors import StorageError
 from sc.storage.s3_answers import completion_body, element, error_code, tag_of, whole_number
 from sc.storage.s3_client import Answer, Ask, Client
 from sc.storage.s3_errors import Purpose
-from sc.storage.s3_http import Response
+from sc.storage.s3_receiver import Response
 
 MIB = 1 << 20
 PART_BYTES = 16 * MIB

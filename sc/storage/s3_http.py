@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from typing import Callable, NamedTuple, Optional, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from sc.storage.s3_receiver import Response, receive
+
 _SMALL_BYTES = 64 * 1024
 _SENT_AT_ONCE = 256 * 1024
 """`sendall` takes the time-out for the whole of its data: a large part over a thin line needs more."""
@@ -32,15 +34,6 @@ class Request(NamedTuple):
     """Path and query, encoded."""
     headers: Mapping[str, str]
     body: bytes = b""
-
-
-class Response(NamedTuple):
-    """An answer that arrived whole."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
 
 
 class Trouble(Exception):
@@ -226,21 +219,11 @@ def _head(request: Request, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 def _response(connection: http.client.HTTPConnection, method: str) -> Response:
-    answer = http.client.HTTPResponse(connection.sock, method=method)
-    try:
-        answer.begin()
-        body = answer.read()
-    finally:
-        answer.close()
-    found = {name.lower(): value for name, value in answer.getheaders()}
-    bounded = "content-length" in found or "chunked" in found.get("transfer-encoding", "")
-    if not bounded and answer.status < 300 and method in ("GET", "POST", "HEAD"):
-        raise http.client.IncompleteRead(body)  # nothing tells whether this is all of it
-    if answer.will_close:
+    assert connection.sock is not None
+    response, is_last = receive(connection.sock, method)
+    if is_last:
         connection.close()
-    elif method == "HEAD" and connection.sock is not None and _readable(connection.sock):
-        raise http.client.IncompleteRead(body)  # closed: perhaps in the middle of the headers
-    return Response(answer.status, found, body)
+    return response
 
 
 def _readable(sock: socket.socket) -> bool:

@@ -17,7 +17,8 @@ from sc.storage.places import resolve
 from sc.storage.s3 import S3Storage
 from sc.storage.s3_account import ConfiguredAccount
 from sc.storage.s3_client import Client, Timekeeping
-from sc.storage.s3_http import Connections, Request, Response, Transport, Trouble
+from sc.storage.s3_http import Connections, Request, Transport, Trouble
+from sc.storage.s3_receiver import Response
 from tests.servers import S3Server
 
 SEED = 20261123

@@ -10,7 +10,8 @@ from sc.storage.places import resolve
 from sc.storage.s3 import S3Storage
 from sc.storage.s3_account import Endpoint
 from sc.storage.s3_client import Client, Timekeeping
-from sc.storage.s3_http import Request, Response, Trouble
+from sc.storage.s3_http import Request, Trouble
+from sc.storage.s3_receiver import Response
 from sc.storage.s3_signing import Keys
 
 START = 1_800_000_000.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sc.errors import ScError
 from sc.storage.places import resolve
 from sc.storage.s3_answers import delete_failures, error_code, page, server_time, whole_number
-from sc.storage.s3_http import Response
+from sc.storage.s3_receiver import Response
 from tests.fakes.scripted_s3 import Script, World, listing, storage
 
 PAGE = listing("x/a", "x/%00b", "x/../c", "x/+%zz", next_token="t&amp;").body

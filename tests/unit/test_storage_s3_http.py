@@ -16,7 +16,8 @@ from typing import Callable
 import pytest
 from botocore.httpsession import get_cert_path
 
-from sc.storage.s3_http import Connections, Request, Response, Trouble
+from sc.storage.s3_http import Connections, Request, Trouble
+from sc.storage.s3_receiver import Response
 
 Talk = Callable[[socket.socket], None]
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: "x"\r\n\r\nok'
@@ -143,10 +144,38 @@ def test_half_an_answer_is_none(answer: bytes, reason: str) -> None:
     assert caught.value.reached
 
 
-def test_half_the_headers_of_a_head_are_none() -> None:
-    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETa"
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETa",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: "d41d8',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+        b"HTTP/1.1 403 Forbidden\r\nContent-Ty",
+    ],
+)
+def test_half_the_headers_are_none(method: str, cut: bytes) -> None:
     with serving(saying(cut)) as server, pytest.raises(Trouble, match="broke off"):
-        ask(plain(), server, "HEAD")
+        ask(plain(), server, method)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_answer_that_is_longer_than_it_says_is_none(method: str) -> None:
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n137"
+    with serving(saying(long)) as server, pytest.raises(Trouble, match="longer than it said"):
+        ask(plain(), server, method)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT"])
+def test_an_answer_may_be_the_last_of_its_connection(method: str) -> None:
+    last = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    connections = plain()
+    with serving(saying(last)) as server:
+        assert ask(connections, server, method).status == 200
+        assert ask(connections, server, method).status == 200
+        assert server.connections == 2
+        connections.close()
 
 
 def test_an_answer_in_chunks_is_whole() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from sc.errors import MissingError, StorageError
 from sc.storage.s3_files import PART_BYTES, RANGE_BYTES, part_bytes
-from sc.storage.s3_http import Request, Response
+from sc.storage.s3_http import Request
+from sc.storage.s3_receiver import Response
 from tests.fakes.scripted_s3 import (
     RESET,
     FakeAccount,

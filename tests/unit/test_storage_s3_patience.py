@@ -7,8 +7,9 @@ from email.utils import formatdate
 import pytest
 
 from sc.errors import StorageError
-from sc.storage.s3_http import Request, Response, Trouble
+from sc.storage.s3_http import Request, Trouble
 from sc.storage.s3_patience import Pace, pause_seconds
+from sc.storage.s3_receiver import Response
 from tests.fakes.scripted_s3 import (
     REFUSED,
     RESET,
