@@ -273,3 +273,9 @@ def completion_body(tags: Sequence[str]) -> bytes:
     )
     head = '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     return (head + "".join(parts) + "</CompleteMultipartUpload>").encode()
+
+
+def begun_uploads(body: bytes, key: str) -> list[str]:
+    """The ids in an answer of ListMultipartUploads that belong to this very key, not to longer ones."""
+    found = re.findall(rb"<Upload>(.*?)</Upload>", body, re.DOTALL)
+    return [element(one, "UploadId") for one in found if element(one, "Key") == key]

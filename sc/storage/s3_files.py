@@ -15,7 +15,14 @@ from contextlib import suppress
 from typing import Callable, NamedTuple, TypeVar
 
 from sc.errors import StorageError
-from sc.storage.s3_answers import completion_body, element, error_code, tag_of, whole_number
+from sc.storage.s3_answers import (
+    begun_uploads,
+    completion_body,
+    element,
+    error_code,
+    tag_of,
+    whole_number,
+)
 from sc.storage.s3_client import Answer, Ask, Client
 from sc.storage.s3_errors import Purpose
 from sc.storage.s3_receiver import Response
@@ -55,11 +62,27 @@ def upload(client: Client, target: Target, source: int, size: int) -> None:
         tags = list(_sent_parts(client, ask, upload_id, source, size))
         _complete(client, ask, upload_id, tags, size)
     except BaseException:
-        # Parts without an object cost money until somebody removes them.
         with suppress(StorageError):
-            gone = frozenset([404])
-            client.ask(ask._replace(method="DELETE", query={"uploadId": upload_id}, expected=gone))
+            _abort(client, ask, upload_id)
         raise
+    with suppress(StorageError):  # those rights may be lacking, and the object is there
+        _abort_forsaken(client, ask)
+
+
+def _abort_forsaken(client: Client, ask: Ask) -> None:
+    """End what was begun for this object and will never be completed: parts without an object cost money until
+    somebody removes them. They are of a machine that has died, of an outage in which nothing could be ended, or of
+    a beginning whose answer was lost.
+    """
+    query = {"uploads": "", "prefix": ask.key}
+    listed = client.ask(ask._replace(method="GET", key="", query=query))
+    for upload_id in begun_uploads(listed.body, ask.key):
+        _abort(client, ask, upload_id)
+
+
+def _abort(client: Client, ask: Ask, upload_id: str) -> None:
+    gone = frozenset([404])
+    client.ask(ask._replace(method="DELETE", query={"uploadId": upload_id}, expected=gone))
 
 
 def _sent_parts(client: Client, ask: Ask, upload_id: str, source: int, size: int) -> Iterator[str]:

@@ -130,6 +130,8 @@ class Parts:
 
     def __init__(self, *completions: Said) -> None:
         self._completions = list(completions)
+        self.begun = b""
+        """What ListMultipartUploads says."""
         self.parts: dict[str, bytes] = {}
         self.seen: list[str] = []
 
@@ -150,7 +152,11 @@ class Parts:
         if request.method == "HEAD":
             size = str(sum(map(len, self.parts.values())))
             return ok(headers={"etag": f'"x-{len(self.parts)}"', "content-length": size})
-        return ok(status=204)
+        return ok(self.begun) if request.method == "GET" else ok(status=204)
+
+
+LOOK = "GET /?prefix=a&uploads="
+"""For uploads that nobody will complete, after each one that is complete."""
 
 
 @pytest.fixture
@@ -170,7 +176,7 @@ def test_a_large_file_goes_in_parts(large: Path) -> None:
     put_large(parts, large)
     assert sorted(parts.parts) == ["1", "2", "3"]
     assert b"".join(parts.parts[number] for number in "123") == large.read_bytes()
-    assert parts.seen[-1] == "POST /a?uploadId=7"
+    assert parts.seen[-2:] == ["POST /a?uploadId=7", LOOK]
 
 
 def test_an_error_in_a_good_answer_is_tried_again(large: Path) -> None:
@@ -178,13 +184,36 @@ def test_an_error_in_a_good_answer_is_tried_again(large: Path) -> None:
     late = Response(200, {}, b'<?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>')
     parts = Parts(late, ok(b"<CompleteMultipartUploadResult/>"))
     put_large(parts, large)
-    assert parts.seen[-2:] == ["POST /a?uploadId=7"] * 2
+    assert parts.seen[-3:] == ["POST /a?uploadId=7"] * 2 + [LOOK]
 
 
 def test_a_completion_whose_answer_was_lost_is_found_out(large: Path) -> None:
     parts = Parts(RESET, no(404, "NoSuchUpload"))
     put_large(parts, large)
-    assert parts.seen[-1] == "HEAD /a"
+    assert parts.seen[-2:] == ["HEAD /a", LOOK]
+
+
+def test_what_an_earlier_try_has_begun_is_ended(large: Path) -> None:
+    """A beginning whose answer was lost, a machine that died: their parts would cost money for ever."""
+    parts = Parts(ok(b"<CompleteMultipartUploadResult/>"))
+    uploads = (("a", "5"), ("a/b", "6"), ("a&amp;b", "8"), ("a", "9"))
+    parts.begun = b"<ListMultipartUploadsResult>" + b"".join(
+        f"<Upload><Key>{key}</Key><UploadId>{name}</UploadId></Upload>".encode()
+        for key, name in uploads
+    )
+    put_large(parts, large)
+    assert parts.seen[-3:] == [LOOK, "DELETE /a?uploadId=5", "DELETE /a?uploadId=9"]
+
+
+def test_who_may_not_look_for_them_has_stored_its_file(large: Path) -> None:
+    class Closed(Parts):
+        def __call__(self, request: Request) -> Response:
+            answer = super().__call__(request)
+            return no(403, "AccessDenied") if request.method == "GET" else answer
+
+    parts = Closed(ok(b"<CompleteMultipartUploadResult/>"))
+    put_large(parts, large)
+    assert parts.seen[-1] == LOOK
 
 
 def test_an_upload_that_fails_leaves_no_parts_behind(large: Path) -> None:
