@@ -82,8 +82,10 @@ def is_free(entry: Entry) -> bool:
 
 def take(storage: Storage, job_url: str, part: int, worker: str, nonce: str) -> Optional[Claim]:
     """Claim a part that nobody has had. None if somebody was first."""
-    claim = Claim(part, worker, nonce)
-    tag = storage.create(paths.claim(job_url, part), claim.to_bytes())
+    claim, place = Claim(part, worker, nonce), paths.claim(job_url, part)
+    tag = storage.create(place, claim.to_bytes())
+    if tag is None:
+        tag = _own_tag(storage, place, claim.to_bytes())
     return None if tag is None else replace(claim, tag=tag)
 
 
@@ -146,14 +148,17 @@ def recall(storage: Storage, job_url: str, part: int, worker: str) -> Optional[C
 
 
 def _replace(storage: Storage, place: str, data: bytes, tag: str) -> Optional[str]:
-    """Like `storage.replace`, but sees through a write that took effect and whose answer was lost.
-
-    Repeated by whatever lies below, such a write meets its own object and is told that it lost. Our content is like
-    no other (nonce and count of renewals), so reading it tells.
-    """
+    """Like `storage.replace`, but knows what it has written itself."""
     new_tag = storage.replace(place, data, tag)
-    if new_tag is not None:
-        return new_tag
+    return _own_tag(storage, place, data) if new_tag is None else new_tag
+
+
+def _own_tag(storage: Storage, place: str, data: bytes) -> Optional[str]:
+    """The tag of what we were told that we could not write, if it was written all the same; else None.
+
+    A write that took effect and was repeated, by us or by a proxy on the way, meets its own object and is told that
+    it lost. Our content is like no other (nonce and count of renewals), so reading it tells.
+    """
     entry = storage.stat(place)
     if entry is None or entry.size != len(data):
         return None

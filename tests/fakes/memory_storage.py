@@ -42,7 +42,7 @@ class MemoryStorage:
         self._lock = Lock()
         self.is_down = False
         self.loses_answers_of: set[str] = set()
-        """Calls (`replace`) whose next use takes effect and then looks as if somebody else had been first."""
+        """Calls (`create`, `replace`) whose next use takes effect and then looks as if somebody else had been first."""
 
     def local_path(self, place: str) -> Optional[str]:
         return None
@@ -102,17 +102,20 @@ class MemoryStorage:
         self._count("create", place)
         if place in self.objects:
             return tag_of(data) if self.objects[place] == data else None
-        return self._store(place, data)
+        return self._stored_perhaps_unheard("create", place, data)
 
     def replace(self, place: str, data: bytes, tag: str) -> Optional[str]:
         self._count("replace", place)
         if place not in self.objects or self.tags[place] != tag:
             return None
-        self._store(place, data)
-        if "replace" in self.loses_answers_of:
-            self.loses_answers_of.remove("replace")
-            return None
-        return tag_of(data)
+        return self._stored_perhaps_unheard("replace", place, data)
+
+    def _stored_perhaps_unheard(self, kind: str, place: str, data: bytes) -> Optional[str]:
+        tag = self._store(place, data)
+        if kind not in self.loses_answers_of:
+            return tag
+        self.loses_answers_of.remove(kind)
+        return None
 
     def _store(self, place: str, data: bytes) -> str:
         if place not in self.objects:

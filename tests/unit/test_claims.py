@@ -96,6 +96,13 @@ def test_what_is_given_back_is_free_and_counts_no_loss(storage: MemoryStorage) -
     assert claims.take(storage, JOB, 0, "d", "create must still fail") is None
 
 
+def test_a_first_claim_that_met_itself_is_recognised(storage: MemoryStorage) -> None:
+    """As behind a proxy that sends a request twice: nobody would have the part until the lease is over."""
+    storage.loses_answers_of.add("create")
+    claim = taken(storage)
+    assert claims.renew(storage, JOB, claim) is not None
+
+
 def test_a_renewal_whose_answer_was_lost_is_recognised(storage: MemoryStorage) -> None:
     claim = taken(storage)
     storage.loses_answers_of.add("replace")
