@@ -279,8 +279,10 @@ class Loop:
         return Gauge(running, len(self._stores), self._scheduler.count_waiting(), trouble)
 
     def _wait(self, now: float) -> None:
-        times = [self._next_tick, self._scheduler.next_time(), self._stores.next_time(now)]
-        due = min([time_ for time_ in times if time_ is not None], default=now)
-        pause = min(max(0.0, due - now), LONGEST_WAIT_SECONDS)
+        # What was due in this turn has been done, or waits for somebody to be free, who then wakes us: an outage in
+        # which all savers hung once had this loop turn without a pause.
+        later = [self._scheduler.next_time(), self._stores.next_time(now)]
+        times = [time_ for time_ in later if time_ is not None and time_ > now]
+        pause = min(max(0.0, min([self._next_tick, *times]) - now), LONGEST_WAIT_SECONDS)
         for key, _ in self._selector.select(pause):
             key.data()

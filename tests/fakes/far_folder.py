@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from typing import Optional
 
 from sc.errors import StorageError
 
 
 class FarFolder:
-    """`far:/a/b` is `<folder>/a/b`. While `<folder>/.down` exists, every put fails with what it says.
+    """`far:/a/b` is `<folder>/a/b`. While `<folder>/.down` exists, every put fails with what it says; while
+    `<folder>/.stalled` does, none returns.
 
     `<folder>/.puts` gets a line for each put, in order.
     """
@@ -36,6 +38,8 @@ class FarFolder:
         os.rename(target + ".half", target)
 
     def _reach(self, place: str) -> str:
+        while os.path.exists(os.path.join(self._folder, ".stalled")):
+            time.sleep(0.05)
         down = os.path.join(self._folder, ".down")
         if os.path.exists(down):
             with open(down) as file:

@@ -30,7 +30,7 @@ class ListFeed:
         self._runs = runs
         self._told = told
         self._is_over = False
-        self.trouble = ""
+        self._turns = self._ticks = 0
 
     def take(self) -> Optional[Task]:
         task = next(self._runs, None)
@@ -47,6 +47,7 @@ class ListFeed:
         raise AssertionError("there is no news without a descriptor")
 
     def revoked(self) -> frozenset[int]:
+        self._turns += 1  # the loop asks once a turn
         return frozenset([1]) if (self._told.parent / "revoke").exists() else frozenset()
 
     def is_stopping(self) -> bool:
@@ -57,7 +58,9 @@ class ListFeed:
             file.write(outcome.to_line() + "\n")
 
     def tick(self, gauge: Gauge) -> float:
-        (self._told.parent / "gauge.json").write_text(json.dumps(gauge._asdict()))
+        self._ticks += 1
+        told = {**gauge._asdict(), "turns": self._turns, "ticks": self._ticks}
+        (self._told.parent / "gauge.json").write_text(json.dumps(told))
         return 0.2
 
 

@@ -266,6 +266,22 @@ def test_an_outage_holds_runs_back_and_loses_nothing(far: Execution) -> None:
     assert all(far.read(f"{i}/stdout") == f"far:/{i}\n" for i in range(300))
 
 
+def test_a_loop_with_nothing_to_do_but_wait_sleeps(far: Execution) -> None:
+    """Nobody is free for what is due: savers hang in an outage, and the next attempt of a run is held back."""
+    (far.out / ".down").write_text("outage")
+    far.start({"cmd": "exit 1", "retries": 1}, *[{"cmd": "true"}] * 100, nprocs=4)
+    wait_until(lambda: far.gauge().get("saving", 0) >= 64, "runs pile up")
+    (far.out / ".stalled").touch()
+    (far.out / ".down").unlink()
+    before = wait_until(far.gauge, "it tells")
+    wait_until(lambda: far.gauge().get("ticks", 0) >= before["ticks"] + 30, "time goes by")
+    now = wait_until(far.gauge, "it tells")
+    assert now["turns"] - before["turns"] <= 50 * (now["ticks"] - before["ticks"])
+    (far.out / ".stalled").unlink()
+    ended = far.finish()
+    assert [one.code for one in ended] == [1, *[0] * 100]
+
+
 def test_giving_up_keeps_the_files_and_tells_where(far: Execution) -> None:
     (far.out / ".down").write_text("gone for good")
     ended = far.run(
