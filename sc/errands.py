@@ -77,12 +77,14 @@ class Errands:
         return answered
 
     def close(self) -> None:
-        """Let it finish what it was asked for, and leave."""
+        """Let it leave. What has not been answered by now is given up: it may hang in an outage."""
         self._connection.close()
         if self._process is None:
             self._theirs.close()
-        else:
-            self._process.join()
+            return
+        if self._open:
+            self._process.kill()
+        self._process.join()
 
     def _start(self) -> None:
         # A fork is at once there; where forks are not safe (macOS) a fresh Python does as well.

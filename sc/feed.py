@@ -15,12 +15,12 @@ from itertools import islice
 from typing import Optional
 
 from sc import paths
-from sc.errands import Errands
+from sc.errands import Answer, Errands
 from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
 from sc.halting import Limit
 from sc.model import Outcome, Run
-from sc.records import Records
+from sc.records import PAUSE_SECONDS, Records
 from sc.storage import Storage
 
 CHUNK = 1000
@@ -121,9 +121,15 @@ class BatchFeed:
         self._chunks: dict[int, list[Run]] = {}
         self._chunk = FIRST_CHUNK
         self._is_read = False
+        self._storing: dict[int, tuple[str, bytes]] = {}
+        """Records under way, by the number of the errand: a place, and what is to stand there."""
+        self._unkept: dict[str, bytes] = {}
+        """Records that could not be stored, by their place, to be tried again."""
+        self._try_again_at = 0.0
         self.trouble = ""
         """Why no more runs can be started; empty while they can."""
         self.records_trouble = ""
+        """Why records are not stored; empty if all are."""
 
     def take(self) -> Optional[Task]:
         """The next run whose old code is gone; none when too many have failed."""
@@ -156,12 +162,16 @@ class BatchFeed:
         self._keep_records()
         return self._show(self._tally, gauge)
 
-    def finish(self) -> None:
-        """Store the last records; waits for it, but not for ever."""
+    def finish(self, seconds: float = LAST_ERRANDS_SECONDS) -> None:
+        """Store the last records; waits for it, but no longer than this."""
         self._keep_records(at_once=True)
-        limit = time.monotonic() + LAST_ERRANDS_SECONDS
-        while self._errands.waiting and time.monotonic() < limit:
-            self._hear(1.0)
+        limit = time.monotonic() + seconds
+        try:
+            while self._errands.waiting and time.monotonic() < limit:
+                self._hear(1.0)
+        finally:
+            if self._storing and not self.records_trouble:
+                self.records_trouble = "there was no time to store them"
 
     def _fetch(self) -> None:
         chunk = list(islice(self._runs, self._chunk))
@@ -187,21 +197,37 @@ class BatchFeed:
         for answer in self._errands.answers(seconds):
             chunk = self._chunks.pop(answer.number, None)
             if chunk is None:
-                self.records_trouble = self.records_trouble or answer.error
+                self._records_answered(answer)
             elif answer.error:
                 self.trouble = answer.error
             else:
                 self._ready.extend(chunk)
 
+    def _records_answered(self, answer: Answer) -> None:
+        place, data = self._storing.pop(answer.number)
+        if answer.error and all(place != other for other, _ in self._storing.values()):
+            self._unkept[place] = data
+            self._try_again_at = time.monotonic() + PAUSE_SECONDS
+            self.records_trouble = answer.error
+        elif not self._unkept and not answer.error:
+            self.records_trouble = ""
+
     def _keep_records(self, at_once: bool = False) -> None:
         now = time.monotonic()
         while (due := self._records.due(now, at_once)) is not None:
-            self._errands.ask(_store, *due)
+            self._store(*due)
+        if self._unkept and (at_once or now >= self._try_again_at):
+            for place, data in list(self._unkept.items()):
+                self._store(place, data)
+
+    def _store(self, place: str, data: bytes) -> None:
+        self._unkept.pop(place, None)  # what stands there from now on has all of that
+        self._storing[self._errands.ask(_put, place, data)] = place, data
 
 
 def _forget(storage: Storage, places: list[str]) -> None:
     storage.delete(places)
 
 
-def _store(storage: Storage, place: str, data: bytes) -> None:
+def _put(storage: Storage, place: str, data: bytes) -> None:
     storage.put(place, data)

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ from sc import paths
 from sc.commands.arguments import add_max_failures, at_least
 from sc.commands.longest import add_keep_order, known_times, tell_order
 from sc.commands.progress import Progress
+from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line, is_terminal, result, say
 from sc.errors import ExitCode, InputError, StorageError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.executor import Ending, Gauge, Plan
-    from sc.feed import Tally
+    from sc.feed import BatchFeed, Tally
     from sc.model import Batch, Outcome, Run
     from sc.storage import Storage
 
@@ -38,6 +40,8 @@ stderr, results/, and last of all status_code. Exit code: 0 all runs completed, 
 """
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CHECKED_RUNS = 1000
+INTERRUPTED_SECONDS = 10.0
+"""For the last records, where somebody waits for the end; outputs have had their time before."""
 
 
 def add_parser(subparsers: Subparsers) -> Any:
@@ -141,7 +145,7 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
     try:
         ending = execute(plan, feed, open_storage)
         shown.progress.clear()
-        feed.finish()
+        _keep_last_records(feed, ending)
     finally:
         shown.progress.clear()
         errands.close()
@@ -169,6 +173,14 @@ def _ordered(
     tell_order(times, tell)
     runs = islice(batch.runs, total)
     return longest_first(runs, times.classes) if times.is_useful else runs
+
+
+def _keep_last_records(feed: BatchFeed, ending: Ending) -> None:
+    """Whoever does not wait for it, by another Ctrl-C, is told the rest all the same."""
+    from sc.feed import LAST_ERRANDS_SECONDS
+
+    with suppress(KeyboardInterrupt), ended_politely():
+        feed.finish(INTERRUPTED_SECONDS if ending.was_interrupted else LAST_ERRANDS_SECONDS)
 
 
 def _fresh(storage: Storage, place: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -20,6 +22,7 @@ from sc.model import Outcome, Run
 from sc.records import Records
 from sc.storage import Storage
 from sc.storage.router import AnyStorage
+from tests.processes.conftest import wait_until
 
 LIMIT_SECONDS = 30
 NOW = Gauge((), 0, 0, "")
@@ -37,6 +40,22 @@ class Broken(Far):
 
     def delete(self, places: object) -> None:
         raise StorageError("deleting is not allowed; ask for s3:DeleteObject")
+
+
+class Moody(Far):
+    """It takes no records while there is a file `down`, and never answers while there is a file `stuck`."""
+
+    def put(self, place: str, data: bytes) -> str:
+        folder = Path(place.partition("/.sc/")[0])
+        while (folder / "stuck").exists():
+            time.sleep(0.05)
+        if (folder / "down").exists():
+            raise StorageError("the storage gave no answer")
+        return super().put(place, data)
+
+
+def moody() -> Storage:
+    return Moody({})
 
 
 def far() -> Storage:
@@ -146,6 +165,40 @@ def test_the_tally_counts_and_keeps_the_first_failures() -> None:
     assert [failure.remote_output_path for failure in tally.failures] == [
         f"/{number}" for number in range(FAILURES)
     ]
+
+
+def test_records_that_an_outage_kept_out_are_stored_after_it(tmp_path: Path) -> None:
+    (tmp_path / "down").touch()
+    with feeding(tmp_path, 2, moody) as (feed, _):
+        for number in range(2):
+            task = take(feed)
+            assert task is not None
+            feed.ended(task, outcome(task.run.remote_output_path))
+            if number == 0:
+                feed.tick(NOW)
+        wait_until(partial(has_trouble, feed), "it is told")
+        assert feed.records_trouble == "the storage gave no answer"
+        (tmp_path / "down").unlink()
+        feed.finish()
+        assert feed.records_trouble == ""
+        (file,) = (tmp_path / ".sc/batch/records").iterdir()
+        assert len(file.read_text().splitlines()) == 2
+
+
+def has_trouble(feed: BatchFeed) -> bool:
+    feed.read_news()
+    return bool(feed.records_trouble)
+
+
+def test_records_are_not_waited_for_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "stuck").touch()
+    with feeding(tmp_path, 1, moody) as (feed, _):
+        task = take(feed)
+        assert task is not None
+        feed.ended(task, outcome(task.run.remote_output_path))
+        feed.finish(0.1)
+        assert feed.records_trouble == "there was no time to store them"
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(
