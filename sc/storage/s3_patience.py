@@ -7,11 +7,19 @@ passing trouble has become an outage, for whoever asked to decide about.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import Callable, NamedTuple, Optional
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 8.0
 _LONGEST_WISH_SECONDS = 20.0
+
+_EASED, _GROWTH = 0.7, 0.4
+"""CUBIC's own figures; botocore's adaptive retries have them, too."""
+_LEAST_PER_SECOND, _GUESS_PER_SECOND, _FREE_PER_SECOND = 1.0, 10.0, 1000.0
+_ECHO_SECONDS = 0.5
+_MEASURED_ANSWERS = 50
 
 
 class Limit(NamedTuple):
@@ -56,35 +64,50 @@ def pause_seconds(tries: int, chance: float, wish: Optional[str] = None) -> floa
 
 
 class Pace:
-    """How far apart the requests of one process start, once the storage said SlowDown.
+    """How fast the requests of one process may start, once the storage said SlowDown.
 
-    The distance doubles with each SlowDown, but once per half second at most, for one burst of
-    many threads is one offence; and it shrinks by a fiftieth with each answer, until it is gone.
-    Not thread-safe: the client holds a lock.
+    It goes down to 0.7 of what the storage has just answered, climbs back to that, feels its way beyond it, ever
+    faster, and is off at 1,000 requests a second: the curve of CUBIC (RFC 9438), by which many processes that
+    know nothing of each other come to share one limit. Several SlowDown within half a second are one, for they
+    are the echo of one burst. Not thread-safe: the client holds a lock.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._distance = 0.0
+        self._answers: deque[float] = deque(maxlen=_MEASURED_ANSWERS)
+        """When the last ones came."""
+        self._slowed: Optional[float] = None
+        self._ceiling = 0.0
         self._next = 0.0
-        self._slowed = float("-inf")
 
     def wait_seconds(self) -> float:
         """How long the request that is about to start has to wait; counts it as started."""
-        if not self._distance:
+        if self._slowed is None:
             return 0.0
         now = self._monotonic()
+        rate = self._rate(now - self._slowed)
+        if rate >= _FREE_PER_SECOND:
+            self._slowed = None
+            return 0.0
         start = max(now, self._next)
-        self._next = start + self._distance
+        self._next = start + 1.0 / rate
         return start - now
 
     def slow_down(self) -> None:
         now = self._monotonic()
-        if now - self._slowed >= 0.5:
-            self._slowed = now
-            self._distance = min(1.0, max(0.01, 2 * self._distance))
+        if self._slowed is None or now - self._slowed >= _ECHO_SECONDS:
+            self._ceiling, self._slowed = self._answered_per_second(now), now
 
     def answered(self) -> None:
-        self._distance *= 0.98
-        if self._distance < 0.001:
-            self._distance = 0.0
+        self._answers.append(self._monotonic())
+
+    def _rate(self, seconds: float) -> float:
+        """Requests per second, so long after a SlowDown."""
+        climb_seconds = math.pow((1.0 - _EASED) * self._ceiling / _GROWTH, 1.0 / 3.0)
+        return max(_LEAST_PER_SECOND, self._ceiling + _GROWTH * (seconds - climb_seconds) ** 3)
+
+    def _answered_per_second(self, now: float) -> float:
+        if len(self._answers) < 2:
+            return _GUESS_PER_SECOND
+        measured = len(self._answers) / max(now - self._answers[0], 0.001)
+        return min(max(measured, _LEAST_PER_SECOND), _FREE_PER_SECOND)

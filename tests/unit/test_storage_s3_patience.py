@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from heapq import heapify, heapreplace
+from random import Random
 
 import pytest
 
@@ -122,29 +124,71 @@ def test_retry_after_is_granted_up_to_a_bound() -> None:
     assert [pause_seconds(tries, 0.0) for tries in (1, 2, 7, 8, 99)] == [0.05, 0.1, 3.2, 4.0, 4.0]
 
 
-def test_slow_down_spaces_the_requests_that_follow() -> None:
-    world = World()
+def slowed(world: World, answers: int, seconds: float) -> Pace:
+    """A pace that was told SlowDown after so many answers in so many seconds."""
     pace = Pace(lambda: world.now)
-    assert [pace.wait_seconds() for _ in range(3)] == [0, 0, 0]
+    for _ in range(answers):
+        world.now += seconds / answers
+        assert pace.wait_seconds() == 0
+        pace.answered()
     for _ in range(16):  # one burst of sixteen threads
         pace.slow_down()
-    assert [pace.wait_seconds() for _ in range(3)] == pytest.approx([0, 0.01, 0.02])
-    world.now = 10
+    return pace
+
+
+def distance(pace: Pace) -> float:
+    """Seconds between the requests that start from now on."""
+    first, second = pace.wait_seconds(), pace.wait_seconds()
+    return second - first
+
+
+def test_slow_down_spaces_the_requests_that_follow() -> None:
+    """First to 0.7 of what was answered, then back to that, and far beyond when nothing is refused."""
+    world = World()
+    pace = slowed(world, answers=500, seconds=10.0)
+    assert distance(pace) == pytest.approx(1 / (0.7 * 50), rel=0.03)
+    world.now += (0.3 * 50 / 0.4) ** (1 / 3)
+    assert distance(pace) == pytest.approx(1 / 50, rel=0.03)
     pace.slow_down()
-    assert [pace.wait_seconds() for _ in range(3)] == pytest.approx([0, 0.02, 0.04])
-    for _ in range(200):
-        pace.answered()
+    world.now += 10
+    assert 100 < 1 / distance(pace) < 300
+    world.now += 10
     assert [pace.wait_seconds() for _ in range(3)] == [0, 0, 0]
 
 
 def test_a_pace_is_never_slower_than_one_a_second() -> None:
     world = World()
-    pace = Pace(lambda: world.now)
-    for turn in range(20):
-        world.now = turn
+    pace = slowed(world, answers=2, seconds=300.0)
+    for _ in range(20):
+        world.now += 1
         pace.slow_down()
-    pace.wait_seconds()
-    assert pace.wait_seconds() <= 1.0
+    assert distance(pace) <= 1.0
+
+
+@pytest.mark.parametrize(("rate", "processes"), [(100.0, 2), (500.0, 8), (3500.0, 64)])
+def test_processes_that_do_not_know_each_other_share_a_limit(rate: float, processes: int) -> None:
+    """A server that refuses what comes faster, and 16 threads in each process that always want more."""
+    world, chance = World(), Random(7)
+    paces = [Pace(lambda: world.now) for _ in range(processes)]
+    room, filled, refused, answered = rate / 5, 0.0, 0, [0] * processes
+    due = [(chance.random(), number % processes, 1) for number in range(16 * processes)]
+    heapify(due)
+    while due[0][0] < 60:
+        world.now, process, tries = due[0]
+        room, filled = min(rate / 5, room + (world.now - filled) * rate), world.now
+        if room >= 1:
+            room, tries = room - 1, 1
+            answered[process] += 1
+            paces[process].answered()
+            pause = 0.02
+        else:
+            refused += 1
+            paces[process].slow_down()
+            pause, tries = pause_seconds(tries, chance.random()), tries + 1
+        heapreplace(due, (world.now + pause + paces[process].wait_seconds(), process, tries))
+    assert sum(answered) > 0.95 * 60 * rate
+    assert refused < 0.05 * sum(answered)
+    assert min(answered) > 0.1 * max(answered)
 
 
 def test_a_wrong_clock_is_corrected_by_the_servers() -> None:
