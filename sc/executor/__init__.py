@@ -111,7 +111,8 @@ class Plan:
     grace_seconds: float = 10.0
     """Between SIGTERM and SIGKILL."""
     save_patience_seconds: float = 24 * 3600.0
-    """How long a store that fails is tried again before its files are kept here and the run is given up."""
+    """How long a store that fails is tried again before its files are kept here and the run is given up. If nothing
+    could be stored in all that time, no more runs are started."""
     savers: int = 2
     """Processes that store outputs, where those are not written in place."""
 

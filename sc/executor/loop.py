@@ -125,7 +125,9 @@ class Loop:
     def _is_over(self) -> bool:
         if self._scheduler.live or len(self._stores):
             return False
-        return self._is_stopping() or (self._feed.is_over() and self._scheduler.is_idle())
+        if self._is_stopping() or self._stores.is_cut_off():
+            return True
+        return self._feed.is_over() and self._scheduler.is_idle()
 
     def _ending(self) -> Ending:
         kept = self._stores.kept
@@ -135,7 +137,7 @@ class Loop:
     # Starting
 
     def _start_runs(self, now: float) -> None:
-        if self._is_stopping() or self._stores.is_full():
+        if self._is_stopping() or self._stores.is_cut_off() or self._stores.is_full():
             return
         while True:
             while self._scheduler.wants_runs():

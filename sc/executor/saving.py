@@ -7,6 +7,7 @@ replaces a newer one, and `status_code` comes after everything else.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ class Effort:
 
     save: Save
     tries: int = 0
-    first_failed: Optional[float] = None
-    """The loop's clock."""
+    first_failed: float = math.inf
+    """The loop's clock; never, while it has not failed."""
     error: str = ""
 
 
@@ -32,7 +33,10 @@ class SaveQueue:
     """All that is to be stored: ready, under way, or waiting for its next try."""
 
     def __init__(self, jitter: Callable[[], float]) -> None:
+        self.is_cut_off = False
+        """Something was given up, and nothing at all could be stored while it was tried: the storage is gone."""
         self._jitter = jitter
+        self._last_stored = -math.inf
         self._by_path: dict[str, deque[Effort]] = {}
         """The first of each is the one that is ready, under way or paused."""
         self._ready: deque[Effort] = deque()
@@ -70,13 +74,16 @@ class SaveQueue:
             return None  # it was abandoned meanwhile
         if saved.error and effort.save.kind != GROWING:
             effort.error = saved.error
-            effort.first_failed = now if effort.first_failed is None else effort.first_failed
+            effort.first_failed = min(effort.first_failed, now)
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(effort.tries - 1, 16))
             due = now + pause * (0.5 + self._jitter())
             heapq.heappush(self._paused, (due, effort.save.number, effort))
             return None
         self._leave_line(effort)
-        return None if saved.error else effort.save
+        if saved.error:
+            return None
+        self._last_stored = now
+        return effort.save
 
     def saver_died(self, numbers: Iterable[int]) -> None:
         """What it had under way is to be stored by another."""
@@ -94,12 +101,15 @@ class SaveQueue:
         return next((effort.error for effort in efforts if effort.error), "")
 
     def give_up(self, now: float, patience_seconds: float) -> list[Effort]:
-        """Take out what has failed for longer than this, and what stands behind it."""
-        hopeless = [
-            effort
-            for _, _, effort in self._paused
-            if effort.first_failed is not None and now - effort.first_failed >= patience_seconds
-        ]
+        """Take out what has failed for longer than this, and what stands behind it; where the storage is gone, all
+        that is not under way."""
+        paused = [effort for _, _, effort in self._paused]
+        hopeless = [one for one in paused if now - one.first_failed >= patience_seconds]
+        if any(one.first_failed > self._last_stored for one in hopeless):
+            self.is_cut_off = True
+        if self.is_cut_off:
+            hopeless = [*paused, *self._ready]
+            self._ready.clear()
         return [one for effort in hopeless for one in self._take_line(effort)]
 
     def abandon(self) -> list[Effort]:

@@ -129,6 +129,10 @@ class Stores:
         verdicts, self._verdicts = self._verdicts, []
         return verdicts
 
+    def is_cut_off(self) -> bool:
+        """True when the storage is gone: whatever was started now, its outputs could not be stored."""
+        return self._queue.is_cut_off
+
     def is_full(self) -> bool:
         """True while new runs are to be held back."""
         pending = len(self._queue)

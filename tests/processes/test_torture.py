@@ -301,6 +301,23 @@ def test_giving_up_keeps_the_files_and_tells_where(far: Execution) -> None:
     subprocess.run(["rm", "-r", ending["kept_folder"]], check=True)
 
 
+def test_a_storage_that_is_gone_for_good_ends_it(far: Execution) -> None:
+    """Nothing more is started: its outputs could not be stored either. What goes on may end, and is kept here."""
+    (far.out / ".down").write_text("gone for good")
+    go = far.folder / "go"
+    slow = {"cmd": f"while [ ! -e {go} ]; do sleep 0.05; done; echo slow"}
+    far.start(slow, *[{"cmd": "echo quick"}] * 300, save_patience_seconds=2.0)
+    wait_until(lambda: len(far.outcomes()) >= 64, "what was to be stored is given up")
+    go.touch()
+    ended = far.finish()
+    assert {(one.code, one.cause) for one in ended} == {(None, "upload")}
+    ending = far.ending()
+    assert 65 <= len(ended) == ending["kept_runs"] < 150
+    said = [path.read_text() for path in Path(ending["kept_folder"]).glob("*/stdout")]
+    assert sorted(said) == ["quick\n"] * (len(ended) - 1) + ["slow\n"]
+    subprocess.run(["rm", "-r", ending["kept_folder"]], check=True)
+
+
 def test_a_revoked_origin_is_stopped_and_not_marked(execution: Execution) -> None:
     execution.start(
         {"cmd": "sleep 600", "origin": 1}, {"cmd": "echo mine"}, {"cmd": "echo no", "origin": 1}
