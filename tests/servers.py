@@ -31,7 +31,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-ACCESS_KEY, SECRET_KEY, REGION = "sc-test", "sc-test-secret", "us-east-1"
+KEYS = (("sc-test", "sc-test-secret"), ("sc-test-renewed", "sc-test-renewed-secret"))
+"""Two for the same identity, so that one can take the other's place."""
+(ACCESS_KEY, SECRET_KEY), REGION = KEYS[0], "us-east-1"
 START_SECONDS = 90
 ROLES = ("master", "volume", "filer", "s3")
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -135,8 +137,8 @@ def _started(folder: Path) -> S3Server:
 
 
 def _identities() -> dict[str, Any]:
-    key = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
-    return {"identities": [{"name": "test", "credentials": [key], "actions": ["Admin"]}]}
+    keys = [{"accessKey": access, "secretKey": secret} for access, secret in KEYS]
+    return {"identities": [{"name": "test", "credentials": keys, "actions": ["Admin"]}]}
 
 
 def _answers(server: S3Server) -> bool:

@@ -101,15 +101,11 @@ class SaveQueue:
         return next((effort.error for effort in efforts if effort.error), "")
 
     def give_up(self, now: float, patience_seconds: float) -> list[Effort]:
-        """Take out what has failed for longer than this, and what stands behind it; where the storage is gone, all
-        that is not under way."""
+        """Take out what has failed for longer than this, and what stands behind it; once cut off, whatever fails."""
+        patience_seconds = 0.0 if self.is_cut_off else patience_seconds
         paused = [effort for _, _, effort in self._paused]
         hopeless = [one for one in paused if now - one.first_failed >= patience_seconds]
-        if any(one.first_failed > self._last_stored for one in hopeless):
-            self.is_cut_off = True
-        if self.is_cut_off:
-            hopeless = [*paused, *self._ready]
-            self._ready.clear()
+        self.is_cut_off |= any(one.first_failed > self._last_stored for one in hopeless)
         return [one for effort in hopeless for one in self._take_line(effort)]
 
     def abandon(self) -> list[Effort]:

@@ -9,7 +9,7 @@ import os
 import random
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -120,7 +120,11 @@ class Stores:
         if self._deadline is not None and now >= self._deadline:
             self._abandon()
         elif self._queue.next_time() is not None:
-            self._give_up(self._queue.give_up(now, self._plan.save_patience_seconds))
+            hopeless = self._queue.give_up(now, self._plan.save_patience_seconds)
+            if self._queue.is_cut_off:
+                self._abandon(hopeless)
+            else:
+                self._give_up(hopeless)
         while self._has_free_saver():
             save = self._queue.next(now)
             if save is None:
@@ -238,18 +242,20 @@ class Stores:
         total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
         return free < min(FREE_BYTES, FREE_SHARE * total)
 
-    def _abandon(self) -> None:
-        """Storing has to end now. The savers go first, so that they and we do not move the same files."""
-        if not len(self._queue):
+    def _abandon(self, hopeless: Sequence[Effort] = ()) -> None:
+        """Storing has to end now, of these and of all else. The savers go first, so that they and we do not move the
+        same files."""
+        if not len(self._queue) and not hopeless:
             return
         for number in list(self._savers):
             self._selector.unregister(self._savers[number].channel)
             kill(self._savers.pop(number))
             del self._under_way[number]
         trouble = self._queue.trouble()
-        self._give_up(self._queue.abandon(), trouble or "there was no time to store it")
+        efforts = [*hopeless, *self._queue.abandon()]
+        self._give_up(efforts, trouble or "there was no time to store it")
 
-    def _give_up(self, efforts: list[Effort], why: str = "") -> None:
+    def _give_up(self, efforts: Sequence[Effort], why: str = "") -> None:
         """What finished is kept; what an unfinished run had printed is not."""
         saves = [effort.save for effort in efforts if effort.save.kind in (ALL, ATTEMPT)]
         if saves:

@@ -89,7 +89,7 @@ def test_one_place_that_cannot_be_written_is_given_up_alone() -> None:
     assert number(one.next(20.0)) == 3
 
 
-def test_where_nothing_could_be_stored_all_is_given_up() -> None:
+def test_where_nothing_could_be_stored_the_storage_is_gone() -> None:
     one = queue(save(1), save(2, path="/b"), save(3, path="/c"))
     one.next(0)
     one.answered(Saved(1), 5.0)
@@ -97,10 +97,11 @@ def test_where_nothing_could_be_stored_all_is_given_up() -> None:
     assert [number(one.next(6)) for _ in range(2)] == [2, 3]
     one.answered(Saved(2, "no"), 10.0)
     assert not one.is_cut_off
-    assert [effort.save.number for effort in one.give_up(20.0, 10.0)] == [2, 4]
+    assert [effort.save.number for effort in one.give_up(20.0, 10.0)] == [2]
     assert one.is_cut_off
-    assert number(one.answered(Saved(3), 21.0)) == 3
-    assert len(one) == 0
+    assert number(one.next(20.0)) == 4
+    one.answered(Saved(4, "no"), 21.0)
+    assert [effort.save.number for effort in one.give_up(21.0, 10.0)] == [4]
 
 
 def test_answers_after_the_end_are_nothing() -> None:
