@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import Program
+pytest.register_assert_rewrite("tests.e2e.hurt_work")
+
+from tests.e2e.program import Program  # noqa: E402 - after what says how modules of tests are read
 
 
 @pytest.fixture(scope="session")
