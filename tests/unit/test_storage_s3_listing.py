@@ -14,7 +14,8 @@ from sc.model import Run
 from sc.storage.places import resolve
 from sc.storage.s3 import S3Storage
 from sc.storage.s3_client import Client
-from sc.storage.s3_http import Request, Response
+from sc.storage.s3_http import Request
+from sc.storage.s3_receiver import Response
 from tests.fakes.scripted_s3 import (
     REFUSED,
     RESET,
