@@ -12,7 +12,7 @@ The last rule that fits decides. What lies in a folder that is left out is not l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
 FILE = ".scignore"
@@ -24,9 +24,31 @@ BY_DEFAULT = (
 
 
 class _Rule(NamedTuple):
-    pattern: re.Pattern[str]
+    names: Sequence[Optional[re.Pattern[str]]]
+    """What each name of a path has to be; None stands for any number of names."""
     for_folders: bool
     keeps: bool
+
+    def fits(self, names: Sequence[str]) -> bool:
+        """Whether the path of these names is meant.
+
+        All ways to share names out are followed at once: one after the other there may be more than anybody waits for.
+        """
+        if self.names[0] is None and len(self.names) == 2:  # nearly all rules: at any depth
+            return _is_name(self.names[1], names[-1])
+        at = self._behind_any({0})
+        for name in names:
+            stay = {place for place in at if place < len(self.names) and self.names[place] is None}
+            on = {
+                place + 1
+                for place in at - stay
+                if place < len(self.names) and _is_name(self.names[place], name)
+            }
+            at = self._behind_any(stay | on)
+        return len(self.names) in at
+
+    def _behind_any(self, at: set[int]) -> set[int]:
+        return at | {place + 1 for place in at if self.names[place : place + 1] == [None]}
 
 
 class Ignored:
@@ -39,9 +61,9 @@ class Ignored:
 
     def leaves_out(self, path: str, is_folder: bool) -> bool:
         """Whether the path, relative to the folder and with slashes, is not packed."""
-        answer = False
+        answer, names = False, path.split("/")
         for rule in self._rules:
-            if (is_folder or not rule.for_folders) and rule.pattern.fullmatch(path):
+            if (is_folder or not rule.for_folders) and rule.fits(names):
                 answer = not rule.keeps
         return answer
 
@@ -57,16 +79,56 @@ def _rule(line: str) -> Optional[_Rule]:
     text = text.rstrip("/")
     if not text:
         return None
-    anywhere = "" if "/" in text else "(?:.*/)?"
-    return _Rule(re.compile(anywhere + _regex(text.lstrip("/")), re.DOTALL), for_folders, keeps)
+    globs = text.lstrip("/").split("/") if "/" in text else ["**", text]
+    if globs[-1] == "**":  # what lies below, and not the folder itself
+        globs.append("*")
+    names = [
+        None if glob == "**" and number < len(globs) - 1 else _name(glob)
+        for number, glob in enumerate(globs)
+    ]
+    return _Rule(_without_twins(names), for_folders, keeps)
 
 
-_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]]*\]|.", re.DOTALL)
-_FIXED = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+def _without_twins(
+    names: Iterable[Optional[re.Pattern[str]]],
+) -> Sequence[Optional[re.Pattern[str]]]:
+    """`**/**` is `**`."""
+    kept: list[Optional[re.Pattern[str]]] = []
+    for name in names:
+        if name is not None or kept[-1:] != [None]:
+            kept.append(name)
+    return kept
 
 
-def _regex(glob: str) -> str:
-    return "".join(_FIXED.get(token) or _one(token) for token in _TOKEN.findall(glob))
+def _is_name(pattern: Optional[re.Pattern[str]], name: str) -> bool:
+    return pattern is not None and pattern.fullmatch(name) is not None
+
+
+_TOKEN = re.compile(r"\*+|\?|\[[!^]?\]?[^\]]*\]|.", re.DOTALL)
+
+
+def _name(glob: str) -> re.Pattern[str]:
+    """The pattern of one name.
+
+    What stands between two stars is taken where it comes first, and that is not thought over, since a look-ahead keeps
+    what it has found (as in the standard library's fnmatch): else a long name and a glob of many stars take years.
+    """
+    begin, *pieces = _between_stars(glob)
+    if not pieces:
+        return re.compile(begin, re.DOTALL)
+    *middle, end = pieces
+    found = (f"(?=(?P<g{number}>.*?{piece}))(?P=g{number})" for number, piece in enumerate(middle))
+    return re.compile(f"{begin}{''.join(found)}.*{end}", re.DOTALL)
+
+
+def _between_stars(glob: str) -> list[str]:
+    pieces = [""]
+    for token in _TOKEN.findall(glob):
+        if token.startswith("*"):
+            pieces.append("")
+        else:
+            pieces[-1] += "." if token == "?" else _one(token)
+    return pieces
 
 
 def _one(token: str) -> str:
@@ -82,4 +144,4 @@ def _one(token: str) -> str:
         re.compile(f"[{characters}]")
     except re.error:
         return re.escape(token)  # no set, such as [z-a]: taken as it stands
-    return f"[^/{characters}]" if negated else f"[{characters}]"
+    return f"[^{characters}]" if negated else f"[{characters}]"

@@ -11,7 +11,7 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, NamedTuple, Optional
 
@@ -20,6 +20,11 @@ from sc.errors import InputError
 
 _PIECE = 256 * 1024
 _LONGEST_HEADER = 1024 * 1024
+_DAMAGES = (
+    *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError),
+    # tarfile calls itself for each header before a member, and reads some of them where they have ended.
+    *(RecursionError, LookupError),
+)
 
 
 def unpack(archive: str, destination: str) -> int:
@@ -28,28 +33,42 @@ def unpack(archive: str, destination: str) -> int:
     What is there with the same names is replaced. Files get the present time, so that nobody's cache
     takes them for an older version. Raises InputError, before anything is written, for an archive that
     is damaged, holds anything but files, folders and links, leaves the destination, or does not fit there.
+    Links alone are made before it is seen where they lead; if one leads out, none of them is left.
     """
     os.makedirs(destination, exist_ok=True)
     top = os.path.realpath(destination)
     with _told(archive):
-        free = shutil.disk_usage(top).free
-        for member in _members(archive, read_content=True):
-            free -= member.info.size - _size_there(top, member)
-            if free < 0:
-                raise _Refused("needs more space than there is")
-        files, links = 0, []
+        _check_all(archive, top)
+        files, links = 0, {}  # by path: of two links of one name the last one counts
         for member in _members(archive):
             path = os.path.join(top, member.name)
             if member.info.isdir():
                 os.makedirs(path, exist_ok=True)
                 os.chmod(path, member.info.mode & 0o777 | 0o700)
             elif member.info.issym():
-                links.append((path, member.info.linkname))
+                links[path] = member.info.linkname
             else:
                 _write(path, member)
                 files += 1
         _make_links(top, links)
         return files
+
+
+def _check_all(archive: str, top: str) -> None:
+    """Read the archive to its end, and write nothing."""
+    free = shutil.disk_usage(top).free
+    links: set[str] = set()
+    for member in _members(archive):
+        free -= member.info.size - _size_there(top, member)
+        if free < 0:  # told before the content is read: it may be petabytes of zeros
+            raise _Refused("needs more space than there is")
+        if member.content is not None:
+            _check_length(member.content, member.info)
+        above = next((one for one in _folders_above(member.name) if one in links), None)
+        if above is not None:
+            raise _Refused(f"holds {member.name!r} below {above!r}, which is a link")
+        if member.info.issym():
+            links.add(member.name)
 
 
 class _Refused(Exception):
@@ -69,26 +88,31 @@ def _told(archive: str) -> Iterator[None]:
         yield
     except _Refused as refused:
         raise InputError(f"The archive {archive} is not unpacked: it {refused}.") from None
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+    except _DAMAGES as error:
         raise InputError(f"The archive {archive} is damaged ({error}); pack it again.") from error
     except OSError as error:
         raise InputError(f"The archive {archive} cannot be unpacked: {error}.") from error
 
 
 class _Bounded(gzip.GzipFile):
-    """The decompressed archive; a header that claims to be gigabytes is not read into memory."""
+    """The decompressed archive; headers that claim to be gigabytes, or are, are not read into memory."""
+
+    left = _LONGEST_HEADER
+    """Bytes that may be read till the next member."""
 
     def read(self, size: Optional[int] = -1) -> bytes:
-        if size is None or not 0 <= size <= _LONGEST_HEADER:
+        if size is None or not 0 <= size <= self.left:
             raise _Refused("has a header without end")
+        self.left -= size
         return super().read(size)
 
 
-def _members(archive: str, read_content: bool = False) -> Iterator[_Member]:
-    """What the archive holds, each checked on its own; `read_content` reads all, to find damage."""
+def _members(archive: str) -> Iterator[_Member]:
+    """What the archive holds, each checked on its own."""
     with _Bounded(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         position = -1
         while True:
+            file.left = _LONGEST_HEADER
             info = tar.next()
             if info is None:
                 return
@@ -98,8 +122,7 @@ def _members(archive: str, read_content: bool = False) -> Iterator[_Member]:
             position = info.offset
             name = _checked_name(info)
             content = tar.extractfile(info) if info.isreg() else None
-            if content is not None and read_content:
-                _check_length(content, info)
+            file.left = info.size
             yield _Member(info, name, content)
 
 
@@ -133,8 +156,17 @@ def _size_there(top: str, member: _Member) -> int:
         path = os.path.join(path, part)
         if os.path.islink(path):
             raise _Refused(f"holds {member.name!r}, but {path!r} is a link; remove that first")
-    there = os.path.join(top, member.name)
-    return os.lstat(there).st_size if member.info.isreg() and os.path.lexists(there) else 0
+    try:
+        there = os.lstat(os.path.join(top, member.name))  # also tells of a name that is too long
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return there.st_size if member.info.isreg() else 0
+
+
+def _folders_above(name: str) -> Iterator[str]:
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
 
 
 def _write(path: str, member: _Member) -> None:
@@ -149,14 +181,14 @@ def _write(path: str, member: _Member) -> None:
     os.chmod(path, member.info.mode & 0o777 | 0o600)  # whatever the umask is
 
 
-def _make_links(top: str, links: list[tuple[str, str]]) -> None:
+def _make_links(top: str, links: Mapping[str, str]) -> None:
     """Last of all, so that nothing is written through them; and together they may not lead out."""
-    for path, target in links:
+    for path, target in links.items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if os.path.lexists(path):
             os.unlink(path)
         os.symlink(target, path)
-    if any(leads_out(path, top) for path, _ in links):
-        for path, _ in links:
+    if any(leads_out(path, top) for path in links):
+        for path in links:
             os.unlink(path)
         raise _Refused("holds links that lead out of the destination")

@@ -152,9 +152,16 @@ def test_rules(rule: str, left_out: list[str], kept: list[str]) -> None:
     assert answers == {**dict.fromkeys(left_out, True), **dict.fromkeys(kept, False)}
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+def member(
+    name: str,
+    kind: bytes = tarfile.REGTYPE,
+    target: str = "",
+    more: Optional[dict[str, str]] = None,
+) -> tarfile.TarInfo:
+    """An empty one; `more` is what its pax headers say."""
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.mode = kind, target, 0o6777
+    info.pax_headers = more or {}
     return info
 
 
@@ -175,12 +182,35 @@ HOSTILE = {
     "pipe": [member("x", tarfile.FIFOTYPE)],
     "contiguous": [member("x", b"9")],
     "no name": [member(".")],
+    "link made through a link that leads out": [
+        member("a", LINK, "../../../outside"),
+        member("a/secret", LINK, "x"),
+    ],
+    "link made through a link": [member("a", LINK, "."), member("b/../a/x", LINK, "y")],
+    "link below a link of the archive": [member("a", LINK, "b"), member("a/c/d", LINK, "e")],
+    "one link twice, and one that leads out": [
+        member("a", LINK, "b"),
+        member("a", LINK, "b"),
+        member("c", LINK, "../outside"),
+    ],
+    "hard link to what is above": [member("x", tarfile.LNKTYPE, "/etc/passwd")],
+    "hard link to itself": [member("x", tarfile.LNKTYPE, "x")],
+    "block device": [member("x", tarfile.BLKTYPE)],
+    "sparse": [member("x", tarfile.GNUTYPE_SPARSE)],
+    "sparse by its headers": [
+        member("x", more={"GNU.sparse.major": "0", "GNU.sparse.map": "0,1"}),
+    ],
+    "longer than the disk": [member("x", more={"size": str(2**60)})],
+    "another name by its headers": [member("x", more={"path": "../x"})],
+    "another target by its headers": [member("x", LINK, "y", more={"linkpath": "/etc/passwd"})],
+    "NUL in the name": [member("x", more={"path": "x\0/../../y"})],
+    "NUL in the target": [member("x", LINK, "y", more={"linkpath": "y\0"})],
     "after something good": [member("good"), member("../x")],
 }
 
 
 def archive_of(path: Path, members: list[tarfile.TarInfo]) -> str:
-    with tarfile.open(path, "w:gz") as tar:
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
         for info in members:
             tar.addfile(info, io.BytesIO(b""))
     return str(path)
@@ -202,9 +232,54 @@ def test_hostile_archives_write_nothing(tmp_path: Path, members: list[tarfile.Ta
 def test_files_do_not_go_through_a_link_of_the_same_archive(tmp_path: Path) -> None:
     fill(tmp_path / "in/b", {"keep": ""})
     archive = archive_of(tmp_path / "a.tar.gz", [member("a", LINK, "b"), member("a/x")])
+    with pytest.raises(InputError, match="holds 'a/x' below 'a', which is a link"):
+        unpack(archive, str(tmp_path / "in"))
+    assert tree(tmp_path / "in") == {"b": "/", "b/keep": ""}
+
+
+def test_a_link_takes_no_place_in_which_there_are_files(tmp_path: Path) -> None:
+    fill(tmp_path, {"outside": "secret"})
+    archive = archive_of(tmp_path / "a.tar.gz", [member("a/x"), member("a", LINK, "../outside")])
     with pytest.raises(InputError, match="cannot be unpacked"):
         unpack(archive, str(tmp_path / "in"))
-    assert sorted(os.listdir(tmp_path / "in/b")) == ["keep"]
+    assert tree(tmp_path / "in") == {"a": "/", "a/x": ""}
+
+
+def test_names_that_mean_something_elsewhere_are_names(tmp_path: Path) -> None:
+    names = [
+        "C:\\x",
+        "\\\\host\\x",
+        "a\nb",
+        "-rf",
+        "$(touch x)",
+        "ü\u202e",
+        "A",
+        "a",
+        "x" * 255,
+        "CON",
+    ]
+    unpack(archive_of(tmp_path / "a.tar.gz", list(map(member, names))), str(tmp_path / "in"))
+    assert sorted(os.listdir(tmp_path / "in")) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "/".join(["y" * 200] * 25)], ids=["name", "path"])
+def test_a_name_that_is_too_long_is_told_before_anything_is_written(
+    tmp_path: Path, name: str
+) -> None:
+    archive = archive_of(tmp_path / "a.tar.gz", [member("first"), member(name)])
+    with pytest.raises(InputError, match=r"cannot be unpacked: .*File name too long"):
+        unpack(archive, str(tmp_path / "in"))
+    assert tree(tmp_path / "in") == {}
+
+
+def test_of_two_files_of_one_name_the_last_one_stays(tmp_path: Path) -> None:
+    archive = archive_of(
+        tmp_path / "a.tar.gz",
+        [member("x", tarfile.DIRTYPE), member("x/y"), member("x/y"), member("x", tarfile.DIRTYPE)],
+    )
+    assert unpack(archive, str(tmp_path / "in")) == 2
+    assert tree(tmp_path / "in") == {"x": "/", "x/y": ""}
+    assert stat.S_IMODE((tmp_path / "in/x").stat().st_mode) == 0o777  # and no setgid bit
 
 
 @pytest.mark.parametrize("info", [member("a/x"), member("a", tarfile.DIRTYPE)], ids=["file", "dir"])
@@ -244,16 +319,46 @@ def endless_header(data: bytes) -> bytes:
     return info.tobuf() + b"\0" * 8192
 
 
+def header_upon_header(data: bytes) -> bytes:
+    """tarfile calls itself for each of them."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 10
+    return (info.tobuf() + b"10 a=bcde\n".ljust(512, b"\0")) * 900 + data
+
+
+def megabytes_of_headers(data: bytes) -> bytes:
+    """Each is small enough; a map of a sparse file may go on for ever."""
+    info = tarfile.TarInfo("x")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    info.size = 2**21
+    return info.tobuf(tarfile.PAX_FORMAT) + b"9999999\n" + b"0\n" * 2**20
+
+
+def sparse_without_an_end(data: bytes) -> bytes:
+    """Its header promises another one, and there the archive ends."""
+    header = bytearray(member("x", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    header[482] = 1
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         negative_size,
         endless_header,
+        header_upon_header,
+        megabytes_of_headers,
+        sparse_without_an_end,
         lambda data: data[:700],
         lambda data: b"",
         lambda data: b"no archive " * 100,
     ],
-    ids=["negative size", "endless header", "cut off", "empty", "something else"],
+    ids=[
+        *("negative size", "endless header", "header upon header", "megabytes of headers"),
+        *("sparse without an end", "cut off", "empty", "something else"),
+    ],
 )
 def test_damaged_archives(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     plain = io.BytesIO()
