@@ -123,12 +123,19 @@ def _manifest(folder: str) -> Mapping[str, Any]:
     try:
         with open(_in(folder, MANIFEST), encoding="utf-8") as file:
             manifest = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), list):
+    if not isinstance(manifest, dict) or not _is_manifest(manifest):
         return {}
     files = [name for name in manifest["files"] if isinstance(name, str) and _is_ours(name)]
     return {**manifest, "files": list(dict.fromkeys(files))}
+
+
+def _is_manifest(fields: Mapping[str, Any]) -> bool:
+    sync, base = fields.get("sync", []), fields.get("file_syncs_base_dir_url")
+    has_sync = isinstance(sync, list) and all(isinstance(one, str) for one in sync)
+    has_base = base is None or isinstance(base, str)
+    return isinstance(fields.get("files"), list) and has_sync and has_base
 
 
 def _is_ours(name: str) -> bool:

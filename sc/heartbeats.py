@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from sc.grouping import Group
+from sc.model import is_count, is_number
 
 LAST_STATES = ("left", "interrupted", "failed")
 """Last words."""
@@ -77,14 +78,15 @@ def heartbeat_of(data: bytes) -> Optional[Heartbeat]:
 
 def _running(one: Any) -> tuple[int, str, float]:
     rank, path, seconds = one
-    if not isinstance(path, str):
-        raise ValueError("a path is a text")
-    return int(rank), path, float(seconds)
+    if not (is_count(rank) and isinstance(path, str) and is_number(seconds)):
+        raise ValueError("not a run that goes on")
+    return rank, path, seconds
 
 
 def _group(one: Mapping[str, Any]) -> Group:
     group = Group(**one)
-    if not (isinstance(group.text, str) and isinstance(group.example, str) and group.count >= 0):
+    texts = group.text, group.example
+    if not (is_count(group.count) and all(isinstance(text, str) for text in texts)):
         raise ValueError("not a group of errors")
     return group
 
@@ -95,6 +97,6 @@ def _is_sound(fields: Mapping[str, Any]) -> bool:
     return (
         all(isinstance(fields[name], str) for name in texts)
         and fields["state"] in STATES
-        and all(isinstance(fields[name], int) and fields[name] >= 0 for name in counts)
-        and all(isinstance(fields[name], (int, float)) for name in ("started", "load"))
+        and all(is_count(fields[name]) for name in counts)
+        and all(is_number(fields[name]) for name in ("started", "load"))
     )

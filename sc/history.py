@@ -63,21 +63,20 @@ class History:
         """One line of a record; what is none, or of a run that was interrupted, is passed over."""
         try:
             outcome = Outcome.from_line(line)
-            seconds = outcome.ended - outcome.started
-            is_sound = 0 <= seconds < _LONGEST_SECONDS and 0 <= outcome.rank < 65536
-            code = -1 if outcome.code is None else int(outcome.code)
-            key = path_key(outcome.remote_output_path)
-        except (ValueError, TypeError, RecursionError):
+        except ValueError:
             return
+        seconds = outcome.ended - outcome.started
+        is_sound = 0 <= seconds < _LONGEST_SECONDS and 0 <= outcome.rank < 65536
+        code = -1 if outcome.code is None else outcome.code
         if not is_sound or not -1 <= code <= 255 or outcome.cause == "interrupted":
             return
         self.started.append(outcome.started)
         self.ended.append(outcome.ended)
         self.codes.append(code)
-        self.workers.append(self._number_of(worker, str(outcome.machine)))
+        self.workers.append(self._number_of(worker, outcome.machine))
         self.ranks.append(outcome.rank)
         self._kind_rows.append(self._kind(outcome) if code else -1)
-        self._keys.append(key)
+        self._keys.append(path_key(outcome.remote_output_path))
         self._order = None
 
     def last(self, remote_output_path: str) -> Optional[int]:

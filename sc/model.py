@@ -27,6 +27,18 @@ _OPTIONAL_KEYS = (
     "working_directory",
     "expected_time",
 )
+_MOST = 10**15
+"""More than anything that is counted or measured here: seconds since 1970 have ten digits."""
+
+
+def is_count(value: object) -> bool:
+    """True for a whole number, 0 or more, out of JSON that others may have written; `true` is none."""
+    return type(value) is int and 0 <= value <= _MOST
+
+
+def is_number(value: object) -> bool:
+    """True for a number that can be calculated with; JSON as Python reads it also knows NaN and Infinity."""
+    return type(value) in (int, float) and -_MOST <= value <= _MOST  # type: ignore[operator]
 
 
 class Run(NamedTuple):
@@ -141,6 +153,7 @@ class Outcome(NamedTuple):
     """From 1: the attempt that ended thus."""
     machine: str
     rank: int
+    """-1: it never had a slot."""
     started: float
     """Unix seconds of that machine's clock, of the first attempt's start."""
     ended: float
@@ -163,10 +176,13 @@ class Outcome(NamedTuple):
             is_record = outcome.cause in CAUSES
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"not a record of a run: {error}") from error
-        numbers = outcome.attempt, outcome.rank, outcome.started, outcome.ended, outcome.code or 0
-        has_numbers = all(isinstance(number, (int, float)) for number in numbers)
-        texts = outcome.remote_output_path, outcome.command_hash, outcome.machine
-        has_texts = all(isinstance(text, str) for text in (*texts, outcome.reason))
+        counts = [outcome.attempt, 0 if outcome.rank == -1 else outcome.rank]
+        counts += [] if outcome.code is None else [outcome.code]
+        times = outcome.started, outcome.ended
+        has_numbers = all(map(is_count, counts)) and all(map(is_number, times))
+        texts = [outcome.remote_output_path, outcome.command_hash, outcome.machine]
+        texts += [outcome.reason, outcome.error_line]
+        has_texts = all(isinstance(text, str) for text in texts)
         if not (is_record and has_numbers and has_texts):
             raise ValueError("not a record of a run")
         return outcome

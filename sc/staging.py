@@ -21,7 +21,7 @@ from sc import paths
 from sc.claims import LEASE_SECONDS
 from sc.errors import InputError, MissingError, StorageError
 from sc.halting import is_limit
-from sc.model import Run
+from sc.model import Run, is_count, is_number
 from sc.storage import Storage
 
 LOCAL_LEASE_SECONDS = 30.0
@@ -105,20 +105,20 @@ def _job_of(document: Any) -> Job:
     fields = dict(document)
     synced = tuple(Synced(*map(str, one)) for one in fields.pop("synced", ()))
     job = Job(**fields, synced=synced)
-    numbers = [job.parts, job.runs, job.written, job.scale, job.lease_seconds]
-    if not all(isinstance(n, (int, float)) and not isinstance(n, bool) and n >= 0 for n in numbers):
+    counts = [job.parts, job.runs, job.written, job.scale, *_given(job.nprocs)]
+    if not (all(map(is_count, counts)) and is_number(job.lease_seconds)) or job.nprocs == 0:
         raise ValueError("a number is wrong")
     if not 0 < job.parts <= 10**9 or job.lease_seconds < 1:
         raise ValueError("the number of parts, or the lease, is out of range")
-    texts = [job.name, job.remote_output_path, job.working_directory or "", job.start_script or ""]
-    texts += [job.max_failures]
+    texts = [job.name, job.remote_output_path, job.max_failures]
+    texts += _given(job.working_directory, job.start_script)
     texts += [*job.environment_variables, *job.environment_variables.values()]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a text is wrong")
     if job.max_failures and not is_limit(job.max_failures):
         raise ValueError("max_failures is wrong")
-    if job.nprocs is not None and (not isinstance(job.nprocs, int) or job.nprocs < 1):
-        raise ValueError("nprocs is wrong")
+    if not isinstance(job.is_fresh, bool):
+        raise ValueError("is_fresh is neither true nor false")
     return job
 
 
@@ -140,13 +140,22 @@ def _run_of(document: Mapping[str, Any]) -> Run:
     run = Run(command if isinstance(command, str) else tuple(command), **fields)
     words = [run.cmd] if isinstance(run.cmd, str) else run.cmd
     texts = [*words, run.remote_output_path, *run.env, *run.env.values()]
-    texts += [run.local_results_dir or "", run.working_directory or ""]
+    texts += _given(run.local_results_dir, run.working_directory)
+    # What no program can be given: halves of surrogate pairs are refused by `encode`, which raises a ValueError.
     if not words or not all(isinstance(text, str) and "\0" not in text for text in texts):
         raise ValueError("a text is wrong")
-    for number in (run.timeout or 0, run.retries, run.gpus or 0, run.expected_time or 0):
-        if not isinstance(number, (int, float)) or isinstance(number, bool) or number < 0:
-            raise ValueError("a number is wrong")
+    "".join(texts).encode("utf-8", "surrogateescape")
+    if any("=" in name or not name for name in run.env):
+        raise ValueError("a variable has no name")
+    amounts = _given(run.timeout, run.gpus, run.expected_time)
+    if not is_count(run.retries) or not all(is_number(one) and one >= 0 for one in amounts):
+        raise ValueError("a number is wrong")
     return run
+
+
+def _given(*values: Any) -> list[Any]:
+    """Those that are there."""
+    return [value for value in values if value is not None]
 
 
 def is_fresh(storage: Storage, remote_output_path: str) -> bool:

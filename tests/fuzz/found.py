@@ -50,6 +50,8 @@ FOUND: dict[str, dict[str, bytes]] = {
     },
     "history": {
         "a code without an end": _with(seeds.RECORD, b'"code":3', b'"code":Infinity'),
+        "a list of codes": _with(seeds.RECORD, b'"code":3', b'"code":[]'),
+        "never in a slot": _with(seeds.RECORD, b'"rank":0', b'"rank":-1'),
         "half a rank": _with(seeds.RECORD, b'"rank":0', b'"rank":0.5'),
         "times of too many digits": seeds.RECORD.replace(
             b'"started":', b'"started":1%s,"x":' % (b"0" * 400)

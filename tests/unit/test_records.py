@@ -42,3 +42,10 @@ def test_many_at_once_are_cut_into_full_files() -> None:
     assert sorted(stored) == [f"/out/.sc/job/records/w1-{n}.jsonl" for n in range(3)]
     told = [path for _, data in sorted(stored.items()) for path in read(data)]
     assert told == [f"/out/{n}" for n in range(2 * LINES + 5)]
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    ended = Outcome("s3://b/x", "0" * 16, 3, "exit", 1, "m", 0, 1.5, 2.5, "r", "e")
+    never = ended._replace(code=126, cause="not-started", rank=-1)
+    for one in (ended, never, ended._replace(code=None, cause="lost")):
+        assert Outcome.from_line(one.to_line()) == one
