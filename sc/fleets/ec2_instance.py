@@ -18,11 +18,13 @@ always fails cannot start machines for ever, even if nobody watches.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from sc.errors import CloudError
@@ -37,6 +39,7 @@ READY_FILE = "/var/lib/sc/ready"
 LEFT_FILE = "/var/lib/sc/left"
 """There once the worker has nothing more to do; its end may come before it has exited, and is no failure then."""
 METADATA = "http://169.254.169.254"
+_LONGEST_ANSWER = 1 << 20
 
 
 class Notice(NamedTuple):
@@ -83,8 +86,12 @@ class Metadata:
         )
         # No proxy, whatever the environment says: the address is the machine's own.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=self._seconds) as answer:
-            return str(answer.read().decode())
+        try:
+            with opener.open(request, timeout=self._seconds) as answer:
+                return str(answer.read(_LONGEST_ANSWER).decode())
+        except http.client.HTTPException as error:
+            # Something else than HTTP: no service of Amazon's.
+            raise OSError(f"the answer is none ({type(error).__name__})") from error
 
 
 class Reads(Protocol):
@@ -104,7 +111,7 @@ class InstanceSide:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        identity = json.loads(metadata.get("dynamic/instance-identity/document") or "{}")
+        identity = _identity(metadata.get("dynamic/instance-identity/document") or "{}")
         self.id = str(identity.get("instanceId") or metadata.get("meta-data/instance-id") or "")
         self.kind = str(
             identity.get("instanceType") or metadata.get("meta-data/instance-type") or ""
@@ -231,8 +238,20 @@ class InstanceSide:
     def _seconds_until(self, action: str) -> float:
         import datetime
 
-        moment = str(json.loads(action)["time"]).replace("Z", "+00:00")
-        return datetime.datetime.fromisoformat(moment).timestamp() - self._now()
+        try:
+            moment = str(json.loads(action)["time"]).replace("Z", "+00:00")
+            return datetime.datetime.fromisoformat(moment).timestamp() - self._now()
+        except (LookupError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError("an action without a time") from error
+
+
+def _identity(text: str) -> Mapping[str, Any]:
+    """What a machine of EC2 tells of itself; nothing, if it is something else. Raises ValueError for no JSON."""
+    try:
+        document = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested without an end") from error
+    return document if isinstance(document, dict) else {}
 
 
 def _touch(path: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional
 
 from sc.errors import CloudError
 from sc.fleets.ec2_aws import Aws, Call
+from sc.model import is_number
 
 
 class Prices:
@@ -85,7 +86,8 @@ def read_price(text: str) -> Optional[float]:
         for term in json.loads(text)["terms"]["OnDemand"].values():
             for dimension in term["priceDimensions"].values():
                 if dimension["unit"] == "Hrs":
-                    return float(dimension["pricePerUnit"]["USD"])
-    except (ValueError, KeyError, AttributeError, TypeError):
+                    dollars = float(dimension["pricePerUnit"]["USD"])
+                    return dollars if is_number(dollars) and dollars >= 0 else None
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError):
         return None
     return None

@@ -148,9 +148,13 @@ def tag_of(headers: Mapping[str, str]) -> str:
     return headers.get("etag", "").strip('"')
 
 
+_MOST_DIGITS = 18
+
+
 def whole_number(text: str) -> Optional[int]:
     """A number that a header tells, or None: what a server says may be anything."""
-    return int(text) if text.isascii() and text.isdigit() else None
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if is_number else None
 
 
 def modified(headers: Mapping[str, str]) -> Optional[float]:
@@ -180,6 +184,7 @@ class Page(NamedTuple):
 
 
 _FIELDS = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)<")
+_TIME = re.compile(rb"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+(?:\.\d*)?)", re.ASCII)
 _LISTING_HEAD = 200
 """By so many bytes a listing has said that it is one."""
 _PREFIXES = re.compile(rb"<CommonPrefixes>\s*<Prefix>([^<]*)<")
@@ -216,9 +221,12 @@ def page(body: bytes) -> Page:
 
 def _listed(fields: Mapping[bytes, bytes]) -> Listed:
     try:
+        size = whole_number(fields[b"Size"].decode())
+        if size is None:
+            raise ValueError("the size of an object is no number")
         return Listed(
             _text(fields[b"Key"]),
-            int(fields[b"Size"]),
+            size,
             fields[b"ETag"].decode().replace("&quot;", "").replace("&#34;", "").strip('"'),
             _iso_time(fields[b"LastModified"]),
         )
@@ -235,11 +243,11 @@ def _text(encoded: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def _iso_time(text: bytes) -> float:
-    numbers = [int(number) for number in re.findall(rb"\d+", text)]
-    if len(numbers) < 6:
+    found = _TIME.match(text)
+    if found is None:
         raise ValueError("not a time")
-    fraction = float(b"0." + text.partition(b".")[2].rstrip(b"Z") or 0) if b"." in text else 0.0
-    return timegm((*numbers[:6], 0, 0, 0)) + fraction
+    *numbers, seconds = found.groups()
+    return timegm((*map(int, numbers), 0, 0, 0, 0)) + float(seconds)
 
 
 def md5_header(body: bytes) -> str:

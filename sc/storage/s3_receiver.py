@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
 
+_READ_AT_ONCE = 16 * 1024**2
+
+
 class Response(NamedTuple):
     """An answer that arrived whole."""
 
@@ -33,7 +36,7 @@ def receive(sock: socket.socket, method: str) -> tuple[Response, bool]:
         answer.begin()
         if reader.line.strip(b"\r\n") or not reader.line:
             raise http.client.IncompleteRead(b"")  # its headers ended without the empty line
-        body = answer.read()
+        body = _body(answer)
         found = {name.lower(): value for name, value in answer.getheaders()}
         bounded = "content-length" in found or "chunked" in found.get("transfer-encoding", "")
         if not bounded and answer.status < 300 and method in ("GET", "POST", "HEAD"):
@@ -44,6 +47,16 @@ def receive(sock: socket.socket, method: str) -> tuple[Response, bool]:
         answer.close()
         reader.end()
     return Response(answer.status, found, body), answer.will_close
+
+
+def _body(answer: http.client.HTTPResponse) -> bytes:
+    """All of it. `read()` makes room at once for as much as the answer promises, which may be any number."""
+    if answer.length is not None and answer.length <= _READ_AT_ONCE:
+        return answer.read()
+    body = b"".join(iter(lambda: answer.read(_READ_AT_ONCE), b""))
+    if answer.length:
+        raise http.client.IncompleteRead(body, answer.length)
+    return body
 
 
 class _Reader(io.BufferedReader):
