@@ -21,6 +21,7 @@ LONGEST_VALUE = 8 * 1024 * 1024
 _BETWEEN = re.compile(r"\}(?=[ \t\r\n]*,[ \t\r\n]*\{)")
 """Where one object of a list ends and the next begins; or where it looks so, inside of a text."""
 _LOOK_BACK = 64 * 1024
+_NUMBER_GOES_ON = re.compile(r"[0-9.eE+-]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -141,8 +142,8 @@ class _Buffer:
             except RecursionError:
                 raise self.wrong("is nested too deeply") from None
             else:
-                # A number that touches the end of the buffer may go on in the next piece.
-                if end < len(self._text) or not self._read_more():
+                # A number at the end of the buffer may go on in the next piece: `1.` is the beginning of `1.5`.
+                if not _NUMBER_GOES_ON.fullmatch(self._text, end) or not self._read_more():
                     self._at = end
                     return value
 
