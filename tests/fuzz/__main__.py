@@ -68,10 +68,11 @@ def run(name: str, seconds: float, keep: Path) -> int:
         executions += int(counts[-1][0]) if counts else 0
         coverage = max([coverage, *(int(cov) for _, cov in counts)])
         if not counts and code:
-            print(told[-2000:])
+            sys.stdout.write(told[-2000:])
             return 1
     bad = sorted(path.name for path in found.iterdir())
-    print(f"{name:22} {executions:>10,} inputs  {coverage:>6,} edges  {len(bad)} kept {' '.join(bad)}")
+    line = f"{name:22} {executions:>10,} inputs  {coverage:>6,} edges  {len(bad)} kept"
+    sys.stdout.write(" ".join([line, *bad]) + "\n")
     sys.stdout.flush()
     return len(bad)
 

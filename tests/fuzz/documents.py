@@ -210,13 +210,13 @@ def values(data: bytes) -> None:
 def outputs(data: bytes) -> None:
     """An output path leads below its folder, and is the same when it is read again."""
     word = text_of(data)
-    for read in (lambda one: absolute(one, "/work"), lambda one: below(one, "s3://bucket/out")):
+    for read, top in ((absolute, "/work"), (below, "s3://bucket/out")):
         try:
-            place = read(word)
+            place = read(word, top)
         except Wrong as wrong:
             assert str(wrong)
             continue
-        assert read(place) == place
+        assert read(place, top) == place
         assert ".." not in place.split("/")
         assert place.startswith(("/", "s3://", "sfs://", "file:///"))
         refused(lambda: resolve(place, {"SC_SFS_ROOT": "/sfs"}))  # noqa: B023 - called at once

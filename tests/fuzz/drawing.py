@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 import shlex
@@ -20,7 +21,7 @@ from tests.fuzz.documents import text_of
 STEERING = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
 _SHELL_EVERY = 500
 _MOST_SAMPLED = 2000
-_calls = 0
+_calls = itertools.count()
 
 
 def terminal(data: bytes) -> None:
@@ -54,12 +55,10 @@ def page(data: bytes) -> None:
 
 def shell(data: bytes) -> None:
     """Words that are quoted for a shell are read by it as they were; now and then it is asked."""
-    global _calls
     words = tuple(text_of(data).replace("\0", "").split("\x01"))
     quoted = command_text(words)
     assert shlex.split(quoted) == list(words) or not all(words)
-    _calls += 1
-    if _calls % _SHELL_EVERY == 1 and len(quoted) < _MOST_SAMPLED:
+    if next(_calls) % _SHELL_EVERY == 0 and len(quoted) < _MOST_SAMPLED:
         script = f"printf '%s\\0' {quoted}".encode("utf-8", "surrogateescape")
         done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True)
         assert done.stdout == b"".join(
@@ -72,7 +71,7 @@ def bootstrap(data: bytes) -> None:
     text = text_of(data)[:500]
     facts = JobFacts(text, text, text, text, text, text, text, text, {text: text})
     script = user_data(facts).split("\n")
-    plain = user_data(JobFacts(*[""] * 8)).split("\n")
+    plain = user_data(JobFacts("", "", "", "", "", "", "", "")).split("\n")
     changed = [one for one, other in zip(script, plain) if one != other]
     assert len(script) == len(plain)
     assert len(changed) <= 1

@@ -1,4 +1,4 @@
-"""What has been trouble: found by the fuzzer, or by reading what it did not reach. Kept as short as it could be made."""
+"""What has been trouble: found by the fuzzer, or by reading what it did not reach. As short as it could be made."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ FOUND: dict[str, dict[str, bytes]] = {
         "half a part": _with(_JOB, b'"parts": 2', b'"parts": 1.5'),
         "half a slot": _with(_JOB, b'"scale": 2', b'"scale": 2.5'),
         "runs without an end": _with(_JOB, b'"runs": 4', b'"runs": Infinity'),
-        "a lease without an end": _with(_JOB, b'"lease_seconds": 120.0', b'"lease_seconds": Infinity'),
+        "a lease without an end": _with(
+            _JOB, b'"lease_seconds": 120.0', b'"lease_seconds": Infinity'
+        ),
         "a lease of too many digits": _with(_JOB, b"120.0", b"1" + b"0" * 400),
         "true is no number of slots": _with(_JOB, b'"nprocs": 3', b'"nprocs": true'),
+        "a list of slots": _with(_JOB, b'"nprocs": 3', b'"nprocs": []'),
+        "a folder that is no text": _with(_JOB, b'"/w"', b"0"),
         "fresh is a text": _with(_JOB, b'"is_fresh": true', b'"is_fresh": "no"'),
     },
     "heartbeat": {
@@ -66,6 +70,15 @@ FOUND: dict[str, dict[str, bytes]] = {
     "json_as_a_stream": {
         "a piece that ends within a fraction": b'\0{"a":1.5}',
         "a piece that ends within an exponent": b'\4{"a":-1.5e+5,"b":2}',
+    },
+    "ignore_rules": {
+        "stars upon stars": b"**/" * 30
+        + b"x\n"
+        + b"*a" * 40
+        + b"b\n"
+        + b"a/" * 60
+        + b"\n"
+        + b"a" * 200,
     },
     "headers": {
         "a number of more digits than Python reads": b"9" * 5000,

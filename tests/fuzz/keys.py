@@ -16,7 +16,7 @@ from sc.halting import read_stop
 from sc.heartbeats import heartbeat_of
 from sc.history import History
 from sc.job_state import State, Worker
-from sc.model import Outcome, command_hash
+from sc.model import Outcome, Run, command_hash
 from sc.pages.facts import Facts, Links
 from sc.pages.report import page
 from sc.pulling.memory import Item, Memory
@@ -53,7 +53,7 @@ def part(data: bytes) -> None:
     assert read_part(storage, JOB, 0) == [_as_written(run) for run in runs]
 
 
-def _as_written(run):  # type: ignore[no-untyped-def]
+def _as_written(run: Run) -> Run:
     """Zeros and empty texts mean the same as nothing, and are not written."""
     return run._replace(
         timeout=run.timeout or None,

@@ -84,8 +84,12 @@ PART = (
     b'{"runs": [{"cmd": ["a", "b"], "remote_output_path": "/x", "env": {"A": "b"}, "timeout": 1.5, "retries": 1, '
     b'"gpus": 0.5, "local_results_dir": "r", "working_directory": "/w"}]}'
 )
-RECORD = outcome_of(runs_of_part(0, 1)[0], 3)._replace(error_line="ValueError: 3").to_line().encode()
-TEXT = "a'; echo foo $(touch x) `id` </script><!-- ]]> javascript:\x1b[31m\x1b]52;c;YQ==\x07\x9b\u202e\u200b\r\b😀é中".encode()
+RECORD = (
+    outcome_of(runs_of_part(0, 1)[0], 3)._replace(error_line="ValueError: 3").to_line().encode()
+)
+TEXT = (
+    "a'; echo foo $(touch x) `id` </script><!-- ]]> javascript:\x1b[31m\x1b]52;c;YQ==\x07\x9b\u202e\u200b\r\b😀é中"
+).encode()
 
 
 def tar_of(*members: tarfile.TarInfo, form: int = tarfile.PAX_FORMAT) -> bytes:
@@ -97,7 +101,9 @@ def tar_of(*members: tarfile.TarInfo, form: int = tarfile.PAX_FORMAT) -> bytes:
     return file.getvalue()
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 0) -> tarfile.TarInfo:
+def member(
+    name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 0
+) -> tarfile.TarInfo:
     """One entry."""
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.size, info.mode = kind, target, size, 0o6755
@@ -119,7 +125,9 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "json_as_a_stream": (b"\x05" + BATCH, b'\x01{"a":1.50,"runs":[1,{"b":2},{"c":"},{"}],"d":NaN}'),
     "yaml_by_both_parsers": (YAML, RECIPE, b"a: &x [*x]\n", b"--- !!python/object:os.system x\n"),
     "recipe": (RECIPE, b'{"type": "job", "spec": {"name": "a", "instance_type": "local"}}'),
-    "matrix": (b'{"run":{"cmd":"{a} {b}","remote_output_path":"{a}"},"matrix":{"a":[1,2],"b":["x"]}}',),
+    "matrix": (
+        b'{"run":{"cmd":"{a} {b}","remote_output_path":"{a}"},"matrix":{"a":[1,2],"b":["x"]}}',
+    ),
     "values": (b"10m", b"1e3", b"100Gi", b"yes", b"0.5", b"A=b"),
     "outputs": (b"s3://bucket/a", b"../x", b"file:///a", b"sfs://o/p", b"a/./b", b"~/x", b".sc/x"),
     "places": (b"s3://bucket/prefix/", b"../out", b"file:///a/../b", b"sfs://owner/p", b"S3:x"),
@@ -128,18 +136,32 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "part": (part_bytes(runs_of_part(0, 3)), PART),
     "job": (_JOB.to_bytes(),),
     "claim": (claims.Claim(3, "w", "n", 1, 2, ("a",)).to_bytes(), b'{"losses": 1}'),
-    "done": (claims.done_note(1, 2, ["p"], "w", "t"), b'{"completed":24}', Stop("r", True).to_bytes()),
+    "done": (
+        claims.done_note(1, 2, ["p"], "w", "t"),
+        b'{"completed":24}',
+        Stop("r", True).to_bytes(),
+    ),
     "heartbeat": (HEARTBEAT, _HEARTBEAT.to_bytes()),
     "glance": (b"w-1.working.1.2.3.4.5.6.7.8", b"a.b.left.0.0.0.0.0.0.0.0"),
     "record": (RECORD,),
     "history": (RECORD + b"\n" + RECORD.replace(b'"rank":0', b'"rank":1') + b"\n{}\n",),
-    "manifest": (b'{"files": ["0.json", "recipe.yaml"], "sync": ["a:b"], "file_syncs_base_dir_url": null}',),
+    "manifest": (
+        b'{"files": ["0.json", "recipe.yaml"], "sync": ["a:b"], "file_syncs_base_dir_url": null}',
+    ),
     "code": (b"0", b"255", b"None", b" 7\n"),
     "pull_memory": (b"sc pull 1\n      " + bytes(range(32)),),
     "listing": (LISTING,),
-    "error": (ERROR, b"<Error><Key>a</Key><Code>AccessDenied</Code><Message>&lt;</Message></Error>"),
+    "error": (
+        ERROR,
+        b"<Error><Key>a</Key><Code>AccessDenied</Code><Message>&lt;</Message></Error>",
+    ),
     "headers": (b"Mon, 01 Jan 2024 00:00:00 GMT", b"123", b'"abc"'),
-    "http_answer": (b"\0" + ANSWER, b"\0" + CHUNKED, b"\1HTTP/1.1 404 Not Found\r\n\r\n", b"\2HTTP/1.1 100 C\r\n\r\n" + ANSWER),
+    "http_answer": (
+        b"\0" + ANSWER,
+        b"\0" + CHUNKED,
+        b"\1HTTP/1.1 404 Not Found\r\n\r\n",
+        b"\2HTTP/1.1 100 C\r\n\r\n" + ANSWER,
+    ),
     "metadata": (
         b'{"instanceId": "i-1", "region": "us-east-2", "instanceType": "m5.large"}',
         b'{"action": "terminate", "time": "2027-01-15T08:02:00Z"}',
@@ -148,10 +170,18 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "tar": (
         tar_of(*_GOOD_TAR),
         tar_of(*_GOOD_TAR, form=tarfile.GNU_FORMAT),
-        tar_of(member("a", tarfile.SYMTYPE, "../outside"), member("a/secret", tarfile.SYMTYPE, "x")),
-        tar_of(member("x", tarfile.CHRTYPE), member("p", tarfile.FIFOTYPE), member("h", tarfile.LNKTYPE, "d")),
+        tar_of(
+            member("a", tarfile.SYMTYPE, "../outside"), member("a/secret", tarfile.SYMTYPE, "x")
+        ),
+        tar_of(
+            member("x", tarfile.CHRTYPE),
+            member("p", tarfile.FIFOTYPE),
+            member("h", tarfile.LNKTYPE, "d"),
+        ),
     ),
-    "tar_gz": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00",),
+    "tar_gz": (
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+    ),
     "terminal": (TEXT,),
     "page": (TEXT,),
     "shell": (TEXT, b"-rf\x01a b\x01\x01'"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import math
 import socket
-import tempfile
 from typing import Optional
 
 from sc.errors import CloudError
@@ -103,11 +102,10 @@ class _Facts:
 def metadata(data: bytes) -> None:
     """A machine that is none of EC2, or one with an id; and a notice, or none."""
     facts, job = _Facts(text_of(data)), "s3://bucket/out/.sc/job"
-    files = [f"{tempfile.gettempdir()}/sc-fuzz-{name}" for name in ("ready", "left")]
     try:
-        side = InstanceSide(job, facts, None, *files)
+        side = InstanceSide(job, facts)
     except (CloudError, ValueError):
-        side = InstanceSide(job, _Facts('{"instanceId": "i-1", "region": "r"}'), None, *files)
+        side = InstanceSide(job, _Facts('{"instanceId": "i-1", "region": "r"}'))
         side._metadata = facts
     assert isinstance(side.id, str)
     notice = side.notice()

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from sc.model import Outcome
 from sc.staging import Job, read_job, read_part
 from tests.fakes.memory_storage import Clock, MemoryStorage
 from tests.fakes.office import JOB, OUT, outcome_of, part_bytes, runs_of_part
+from tests.fuzz.mutating import mutated
 
 HEARTBEAT = Heartbeat(
     "w", "m", "ec2", "r6a.xlarge", 4, "working", 1.0, running=((0, f"{OUT}/0", 2.0),)
@@ -30,23 +30,6 @@ GOOD: dict[str, bytes] = {
     "part": part_bytes(runs_of_part(0, 3)),
     "record": outcome_of(runs_of_part(0, 1)[0], 3).to_line().encode(),
 }
-STRANGE: list[Any] = [
-    None,
-    True,
-    -1,
-    0,
-    1e308,
-    float("nan"),
-    10**30,
-    "",
-    "\0",
-    "\ud800",
-    "x" * 5000,
-    [],
-    [[]],
-    {},
-    {"a": {"b": []}},
-]
 
 
 def _claim(data: bytes) -> None:
@@ -86,23 +69,6 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "part": _part,
     "record": _record,
 }
-
-
-def mutated(document: Any, random: Random) -> Any:
-    """The document with something strange in one place."""
-    if random.random() < 0.3 or not isinstance(document, (dict, list)) or not document:
-        return random.choice(STRANGE)
-    keys: list[Any] = list(document) if isinstance(document, dict) else list(range(len(document)))
-    copy = document.copy()
-    key = random.choice(keys)
-    what = random.random()
-    if what < 0.15 and isinstance(copy, dict):
-        del copy[key]
-    elif what < 0.3 and isinstance(copy, dict):
-        copy[random.choice(["", "x", "cmd", "worker"])] = random.choice(STRANGE)
-    else:
-        copy[key] = mutated(document[key], random)
-    return copy
 
 
 @pytest.mark.parametrize("kind", READERS)
