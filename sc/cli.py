@@ -133,9 +133,10 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _tell(error: ScError) -> int:
-    """One line for each problem."""
-    for line in str(error).splitlines() or [type(error).__name__]:
-        say(f"sc: {line}")
+    """One line for each problem. What else ends lines in names (`\\r`, U+2028) begins none of ours: it is escaped."""
+    problems = error.problems if isinstance(error, InputError) else str(error).split("\n")
+    for problem in list(filter(None, problems)) or [type(error).__name__]:
+        say(f"sc: {problem}")
     return error.exit_code
 
 
@@ -146,7 +147,9 @@ def _tell_trouble(error: Exception) -> int:
         say(f"sc: {where}{error.strerror}; this machine has to be put right first")
         _say_the_rest()
         return ExitCode.REFUSED
-    mutter("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    for line in told.splitlines():
+        say(line)
     say("sc: this is a bug in sc, not in what you typed: please report it with the lines above")
     return ExitCode.REFUSED
 

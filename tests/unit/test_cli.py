@@ -170,3 +170,11 @@ def test_the_program_is_named_as_it_was_typed(tmp_path: Path) -> None:
     archive.chmod(0o755)
     assert program([str(archive)], "/opt/python") == f"'{tmp_path}/a'\"'\"'; echo foo/sc.pyz'"
     assert program(["/x/sc/__main__.py"], "/opt/python") == "/opt/python -m sc"
+
+
+def test_what_ends_lines_in_a_name_begins_no_line_of_ours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["batch", "nope\rsc: \u2028all\x85is\nwell"]) == 2
+    told = "sc: nope\\rsc: \\u2028all\\x85is\\nwell: there is no such file.\n"
+    assert capsys.readouterr().err == told
