@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Optional
 
 from sc import paths
+from sc.commands.output import output
 from sc.commands.voice import result, tell
 from sc.errors import ExitCode, MissingError
 
@@ -127,27 +129,31 @@ def _follow(
     pause: Callable[[float], None],
 ) -> None:
     seconds = FIRST_PAUSE_SECONDS
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while True:
-        is_over = ended()
-        data, is_new = tail.look()
-        if is_new:
-            tell("what follows is of another attempt")
-        _show(data, decoder, as_json)
-        if is_over:
-            return
-        seconds = FIRST_PAUSE_SECONDS if data else min(seconds * 1.5, longest)
-        pause(seconds)
+    with _objects() if as_json else output() as put:
+        while True:
+            is_over = ended()
+            data, is_new = tail.look()
+            if is_new:
+                tell("what follows is of another attempt")
+            put(data)
+            if is_over:
+                return
+            seconds = FIRST_PAUSE_SECONDS if data else min(seconds * 1.5, longest)
+            pause(seconds)
 
 
-def _show(data: bytes, decoder: codecs.IncrementalDecoder, as_json: bool) -> None:
-    from sc.commands.logs import put_out
+@contextmanager
+def _objects() -> Iterator[Callable[[bytes], None]]:
+    """For a program: an object for each piece."""
     from sc.reports import json_line
 
-    if not as_json:
-        put_out(data)
-    elif text := decoder.decode(data):
-        result(json_line({"text": text}))
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def put(data: bytes) -> None:
+        if text := decoder.decode(data):
+            result(json_line({"text": text}))
+
+    yield put
 
 
 def _longest(storage: Storage, place: str) -> float:

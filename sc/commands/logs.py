@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from sc import paths
@@ -169,25 +169,25 @@ def _place_of_attempt(storage: Storage, asked: Asked) -> str:
 
 
 def _copy_out(storage: Storage, place: str, size: int) -> None:
-    """An output of any size, as it is."""
+    """An output of any size."""
     path = storage.local_path(place)
     if path is None and size <= _IN_MEMORY:
-        put_out(storage.get(place))
+        _put_out([storage.get(place)])
         return
     with tempfile.TemporaryDirectory(prefix="sc-") as folder:
         if path is None:
             path = os.path.join(folder, "output")
             storage.get_file(place, path)
         with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                put_out(chunk)
+            _put_out(iter(lambda: file.read(_CHUNK), b""))
 
 
-def put_out(data: bytes) -> None:
-    """Bytes to stdout, whatever they are: as `cat` would."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+def _put_out(pieces: Iterable[bytes]) -> None:
+    from sc.commands.output import output
+
+    with output() as put:
+        for piece in pieces:
+            put(piece)
 
 
 def _show_worker(args: argparse.Namespace, storage: Storage) -> int:
@@ -208,7 +208,7 @@ def _show_worker(args: argparse.Namespace, storage: Storage) -> int:
 
         result(json_line({"worker": worker, "text": data.decode("utf-8", "replace")}))
     else:
-        put_out(data)
+        _put_out([data])
     return ExitCode.OK
 
 
