@@ -1,7 +1,7 @@
 """What machines cost, as far as prices may be asked.
 
 Spot: the newest entry of the price history of the machine's zone. On demand: the public price list. A
-permission that is missing, or a type without a price, is no error: then there is no figure.
+permission or a region that is missing, or a type without a price, is no error: then there is no figure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime
 import json
 from typing import Any, Callable, Optional
 
-from sc.errors import CloudError
+from sc.errors import CloudError, InputError
 from sc.fleets.ec2_aws import Aws, Call
 from sc.model import is_number
 
@@ -45,7 +45,7 @@ class Prices:
                 self._known[key] = (
                     self._spot(kind, spot_zone) if spot_zone else self._on_demand(kind)
                 )
-            except CloudError:
+            except (CloudError, InputError):  # no rights there, or not even a region
                 self._known[key] = None
         return self._known[key]
 

@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, Optional, Union
 
+from sc.errors import ScError
 from sc.fleets.ec2_aws import AwsRefused, Call
 
-Answer = Union[Mapping[str, Any], AwsRefused, Callable[[Mapping[str, Any]], Any]]
+Answer = Union[Mapping[str, Any], ScError, Callable[[Mapping[str, Any]], Any]]
 
 TYPES: dict[str, dict[str, Any]] = {
     "r6a.xlarge": {"ProcessorInfo": {"SupportedArchitectures": ["x86_64"]}},
@@ -49,7 +50,7 @@ class FakeAws:
         answer = self.answers.get(call.operation, {})
         if callable(answer):
             answer = answer(call.parameters)
-        if isinstance(answer, AwsRefused):
+        if isinstance(answer, ScError):
             raise answer
         return answer
 

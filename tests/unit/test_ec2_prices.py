@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import pytest
 
+from sc.errors import InputError, ScError
 from sc.fleets.ec2_prices import Prices, read_price
 from tests.fakes.aws import FakeAws, instance, refused
 
@@ -49,8 +50,9 @@ def test_hours_at_the_price_of_now(
     assert cost == (None if dollars is None else pytest.approx(dollars))
 
 
-def test_each_price_is_asked_once_and_a_refusal_is_no_error() -> None:
-    aws = FakeAws(get_products=refused("AccessDenied"))
+@pytest.mark.parametrize("no", [refused("AccessDenied"), InputError("No AWS region is known.")])
+def test_each_price_is_asked_once_and_a_refusal_is_no_error(no: ScError) -> None:
+    aws = FakeAws(get_products=no)
     prices = Prices(aws, lambda: STARTED + 7200)
     assert [prices.so_far(instance("i-1")), prices.so_far(instance("i-2"))] == [None, None]
     assert len(aws.calls) == 1
