@@ -10,13 +10,14 @@ import shlex
 import subprocess
 import unicodedata
 
+from sc.commands.output import Tame
 from sc.fleets.bootstrap import JobFacts, user_data
 from sc.grouping import fold, last_line
 from sc.model import command_text
 from sc.pages import markup
 from sc.reports import Table, printable, table
 from sc.screen import begin, columns, fit
-from tests.fuzz.documents import text_of
+from tests.fuzz.documents import refused, text_of
 
 STEERING = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
 _SHELL_EVERY = 500
@@ -38,6 +39,17 @@ def terminal(data: bytes) -> None:
     folded = fold(last_line(data))
     assert "\n" not in folded
     assert fold(folded) == folded or len(folded) < 300
+
+
+def output(data: bytes) -> None:
+    """However it is cut, a terminal gets the same, and of what steers it only colours, lines and tabs."""
+    cut = data[0] % 8 + 1 if data else 1
+    whole, pieces = Tame(), Tame()
+    shown = whole.text(data) + whole.end()
+    parts = [pieces.text(data[at : at + cut]) for at in range(0, len(data), cut)]
+    assert "".join([*parts, pieces.end()]) == shown
+    rest = re.sub(r"\x1b\[[0-9;:]*m|[\n\t]", "", shown)
+    assert not [one for one in rest if unicodedata.category(one) in STEERING]
 
 
 def page(data: bytes) -> None:
@@ -70,6 +82,8 @@ def bootstrap(data: bytes) -> None:
     """Whatever a job is called, only one line of the script is about it, and that is JSON in a quoted document."""
     text = text_of(data)[:500]
     facts = JobFacts(text, text, text, text, text, text, text, text, {text: text})
+    if refused(lambda: user_data(facts)):
+        return  # it is too long for AWS
     script = user_data(facts).split("\n")
     plain = user_data(JobFacts("", "", "", "", "", "", "", "")).split("\n")
     changed = [one for one, other in zip(script, plain) if one != other]

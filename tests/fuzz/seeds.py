@@ -183,6 +183,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00",
     ),
     "terminal": (TEXT,),
+    "output": (TEXT, b"\x1b[1;31mred\x1b[0m\r\n\x1b[2J\x1b]0;t\x07\r1 %\r2 %\xe4\xb8"),
     "page": (TEXT,),
     "shell": (TEXT, b"-rf\x01a b\x01\x01'"),
     "bootstrap": (TEXT, b"@JOB@", b"SC_JOB\nSC_COURIER\n"),

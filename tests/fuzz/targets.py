@@ -47,6 +47,7 @@ TARGETS: Mapping[str, Target] = {
     "places": documents.places,
     "limits": documents.limits,
     "terminal": drawing.terminal,
+    "output": drawing.output,
     "page": drawing.page,
     "shell": drawing.shell,
     "bootstrap": drawing.bootstrap,
