@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Barrier, Event, Semaphore
@@ -245,6 +246,25 @@ def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
     assert [code for _, code in each_code(codes, runs)] == [*range(20), *[None] * 10]
     assert read_code(storage, runs[3].remote_output_path) is not None
     assert read_code(storage, runs[25].remote_output_path) is None
+
+
+def test_what_is_no_file_is_no_code(tmp_path: Path) -> None:
+    runs = runs_of([f"{tmp_path}/{number}" for number in range(5)])
+    for run in runs:
+        Path(run.remote_output_path).mkdir()
+    os.mkfifo(tmp_path / "0/status_code")
+    (tmp_path / "1/status_code").mkdir()
+    (tmp_path / "2/status_code").symlink_to("/dev/zero")
+    (tmp_path / "3/status_code").symlink_to("../4/status_code")
+    (tmp_path / "4/status_code").write_text("7")
+    codes = read_codes(open_storage({}), str(tmp_path), runs)
+    assert [code for _, code in each_code(codes, runs)] == [None, None, None, 7, 7]
+
+
+def test_a_code_that_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "status_code").symlink_to("status_code")
+    with pytest.raises(StorageError, match="its symbolic links go round in circles"):
+        read_codes(open_storage({}), str(tmp_path), runs_of([str(tmp_path)]))
 
 
 def test_ranges_cover_everything_once() -> None:
