@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Optional
 
 from sc import paths
 from sc.errors import MissingError
+from sc.model import is_count
 from sc.storage import Entry, Storage
 
 LEASE_SECONDS = 120.0
@@ -197,7 +198,7 @@ def _text(value: object) -> str:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    return value if isinstance(value, int) and is_count(value) else 0
 
 
 def done_note(

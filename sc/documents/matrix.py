@@ -20,6 +20,8 @@ from sc.documents.scalars import mapping, text
 
 MOST_COMBINATIONS = 10_000_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+_MARK = re.compile(rf"\{{{_NAME.pattern}\}}")
+"""What may be asked for; a pattern of all names of a matrix would be slow where there are many."""
 _FILLED = ("cmd", "env", "remote_output_path")
 
 
@@ -30,10 +32,8 @@ class Matrix:
         self._values = {name: _values(name, some) for name, some in mapping(value).items()}
         if not self._values:
             raise Wrong("is empty; give names, each with a list of values")
-        combinations = math.prod(map(len, self._values.values()))
-        if combinations > MOST_COMBINATIONS:
-            raise Wrong(f"has {combinations:,} combinations, more than {MOST_COMBINATIONS:,}")
-        self._marks = re.compile("|".join(re.escape(f"{{{name}}}") for name in self._values))
+        if math.prod(map(len, self._values.values())) > MOST_COMBINATIONS:
+            raise Wrong(f"has more than {MOST_COMBINATIONS:,} combinations")
 
     def runs(self, run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """`run` once for every combination, the last name changing fastest."""
@@ -63,11 +63,11 @@ class Matrix:
         if isinstance(value, dict):
             value = list(value.values())
         some = value if isinstance(value, list) else [value]
-        return {mark for one in some if isinstance(one, str) for mark in self._marks.findall(one)}
+        return {mark for one in some if isinstance(one, str) for mark in _MARK.findall(one)}
 
     def _filled(self, value: Any, texts: Mapping[str, str]) -> Any:
         if isinstance(value, str):
-            filled = self._marks.sub(lambda mark: texts[mark.group()], value)
+            filled = _MARK.sub(lambda mark: texts.get(mark.group(), mark.group()), value)
             return filled if filled != value else value
         if isinstance(value, list):
             return [self._filled(one, texts) if isinstance(one, str) else one for one in value]

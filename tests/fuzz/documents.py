@@ -165,12 +165,17 @@ def matrix(data: bytes) -> None:
     """Every combination once; names only are filled in."""
     try:
         document = json.loads(data, parse_int=Plain, parse_float=Plain, parse_constant=Plain)
-        run, made = document["run"], Matrix(document["matrix"])
-    except (ValueError, TypeError, KeyError, RecursionError, Wrong):
+        run, values = document["run"], document["matrix"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return
+    try:
+        made = Matrix(values)
+    except Wrong as wrong:
+        assert str(wrong)
         return
     if not isinstance(run, dict):
         return
-    lengths = [len(values) for values in document["matrix"].values()]
+    lengths = list(map(len, values.values()))
     if math.prod(lengths) > _MOST_COMBINATIONS:
         return
     assert len(list(made.runs(run))) == math.prod(lengths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.fuzz import seeds
 
 _RUN = '{"runs": [{"cmd": "x", "remote_output_path": "/x", %s}]}'
@@ -38,6 +40,9 @@ FOUND: dict[str, dict[str, bytes]] = {
         "a folder that is no text": _with(_JOB, b'"/w"', b"0"),
         "fresh is a text": _with(_JOB, b'"is_fresh": true', b'"is_fresh": "no"'),
     },
+    "claim": {
+        "as many losses as Python can read": b'{"worker": "w", "losses": %s}' % (b"9" * 4300),
+    },
     "heartbeat": {
         "a rank without an end": _with(seeds.HEARTBEAT, b"[[0,", b"[[1e999,"),
         "seconds without an end": _with(seeds.HEARTBEAT, b"2.0]]", b"Infinity]]"),
@@ -70,6 +75,11 @@ FOUND: dict[str, dict[str, bytes]] = {
     "json_as_a_stream": {
         "a piece that ends within a fraction": b'\0{"a":1.5}',
         "a piece that ends within an exponent": b'\4{"a":-1.5e+5,"b":2}',
+    },
+    "matrix": {
+        "combinations of thousands of digits": json.dumps(
+            {"run": {}, "matrix": {f"a{number}": [True, False] for number in range(15_000)}}
+        ).encode(),
     },
     "ignore_rules": {
         "stars upon stars": b"**/" * 30
