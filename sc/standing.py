@@ -17,7 +17,7 @@ from typing import NamedTuple, Optional
 from sc import paths
 from sc.codes import NONE, read_codes
 from sc.errors import MissingError
-from sc.model import Batch, Run, command_hash
+from sc.model import Batch, Run, command_hash, is_count, is_number
 from sc.run_index import RunIndex
 from sc.splitting import NOT_ENDED, Standing
 from sc.storage import Storage
@@ -49,11 +49,12 @@ class Commands:
         """A line of a record; one that tells of no code, or of no run of the batch, is passed over."""
         try:
             record = json.loads(line)
-            code, ended = record["code"], float(record["ended"])
-            seconds = ended - float(record["started"])
+            code, started, ended = record["code"], record["started"], record["ended"]
             digest = int(record["command_hash"], 16)
             path = str(record["remote_output_path"])
-            if not isinstance(code, int) or not 0 <= code <= 255 or not 0 <= digest < 2**64:
+            if not is_count(code) or code > 255 or not 0 <= digest < 2**64:
+                return
+            if not (is_number(started) and is_number(ended)):
                 return
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return
@@ -62,7 +63,7 @@ class Commands:
         place = self._index.find(path)
         if place >= 0 and ended >= self._ends[place]:
             self._ends[place], self._codes[place], self._hashes[place] = ended, code, digest
-            self._seconds[place] = min(max(0.0, seconds), _LONGEST_SECONDS)
+            self._seconds[place] = min(max(0.0, ended - started), _LONGEST_SECONDS)
 
     def last(self, remote_output_path: str) -> Optional[Known]:
         """What the run's newest record tells, or None if there is none."""

@@ -156,7 +156,8 @@ def _show_run(storage: Storage, asked: Asked, as_json: bool) -> int:
 def _place_of_attempt(storage: Storage, asked: Asked) -> str:
     """Earlier attempts lie below `attempts/`, the last one where a run without retries has its output."""
     kept = paths.join(asked.remote_output_path, paths.ATTEMPTS)
-    numbers = sorted(int(name) for name in storage.list_folders(kept) if name.isdigit())
+    names = storage.list_folders(kept)
+    numbers = sorted(int(name) for name in names if name.isascii() and name.isdigit())
     last = numbers[-1] + 1 if numbers else 1
     if asked.attempt in numbers:
         return paths.join(kept, str(asked.attempt), asked.stream)

@@ -202,6 +202,30 @@ def test_a_file_gets_what_a_run_has_printed_and_a_terminal_only_its_colours(hous
     assert steering(house.at_a_terminal("logs", "cmds", "--worker", "evil")) == []
 
 
+def test_attempts_have_numbers_and_no_other_names(house: House) -> None:
+    for name in ("²", SHELL, "-1", "1e9"):
+        kept = house.folder / "out/javascript:alert(1)/attempts" / name
+        kept.mkdir(parents=True)
+        (kept / "stdout").touch()
+    said = house.say("logs", "batch.json", "2", "--attempt", "1", "--stderr")
+    assert said == Said(0, f"{MARKUP[:-1]}\n".encode(), b"")
+    said = house.say("logs", "batch.json", "2", "--attempt", "2")
+    assert said.err.endswith(b"alert(1): it was tried once\n")
+
+
+def test_a_batch_and_a_rerun_talk_in_lines_of_ours(house: House) -> None:
+    said = house.say("batch", "batch.json", "--remote-output-path", "again")
+    check(said)
+    told = said.err.decode().splitlines()
+    path = f"{house.folder}/again/{SHELL}\u202e".replace("\u202e", "\\u202e")
+    assert f"sc:   {path}: exit code 3" in told
+    assert all(line.startswith("sc: ") for line in told)
+    said = house.say("rerun", "batch.json", "1")
+    assert said.out == f"{SHELL}{STEERING}".encode()  # it is the run of whoever asks for it
+    check(said._replace(out=b""))
+    assert all(line.startswith("sc: ") for line in said.err.decode().splitlines())
+
+
 def test_failures_are_told_in_lines_of_ours(house: House) -> None:
     said = house.say("logs", "batch.json", "--failed")
     check(said)

@@ -66,6 +66,13 @@ FOUND: dict[str, dict[str, bytes]] = {
             b'"started":', b'"started":1%s,"x":' % (b"0" * 400)
         ).replace(b'"ended":', b'"ended":1%s,"y":' % (b"0" * 400)),
     },
+    "standing": {
+        "an end of too many digits": seeds.RECORD.replace(
+            b'"ended":', b'"ended":1%s,"x":' % (b"0" * 400)
+        ),
+        "an end that is none": _with(seeds.RECORD, b'"ended":', b'"ended":NaN,"x":'),
+        "a hash with a sign": seeds.RECORD.replace(b'"command_hash":"', b'"command_hash":"-'),
+    },
     "manifest": {
         "nested without an end": b"[" * 100_000,
         "a number of folders": b'{"files": ["recipe.yaml"], "sync": 3}',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -23,8 +24,9 @@ from sc.pulling.memory import Item, Memory
 from sc.reports import json_line
 from sc.screen import View, columns, draw
 from sc.staging import Job, _job_of, read_job, read_part
+from sc.standing import Commands
 from tests.fakes.memory_storage import Clock, MemoryStorage
-from tests.fakes.office import JOB
+from tests.fakes.office import JOB, OUT
 from tests.fuzz.documents import refused, text_of, written
 
 
@@ -141,6 +143,20 @@ def record(data: bytes) -> None:
     again = outcome.to_line()
     assert "\n" not in again
     assert Outcome.from_line(again) == outcome
+
+
+def standing(data: bytes) -> None:
+    """Lines of records, good and bad, tell of runs; here each is asked for."""
+    lines, told = text_of(data).splitlines(), []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            told.append(Outcome.from_line(line).remote_output_path)
+    commands = Commands([Run("x", path) for path in (OUT, *told)])
+    for line in lines:
+        commands.add(line)
+    for path in told:
+        known = commands.last(path)
+        assert known is None or 0 <= known.code <= 255
 
 
 def history(data: bytes) -> None:

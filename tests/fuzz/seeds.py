@@ -145,6 +145,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "glance": (b"w-1.working.1.2.3.4.5.6.7.8", b"a.b.left.0.0.0.0.0.0.0.0"),
     "record": (RECORD,),
     "history": (RECORD + b"\n" + RECORD.replace(b'"rank":0', b'"rank":1') + b"\n{}\n",),
+    "standing": (RECORD + b"\n" + RECORD,),
     "manifest": (
         b'{"files": ["0.json", "recipe.yaml"], "sync": ["a:b"], "file_syncs_base_dir_url": null}',
     ),

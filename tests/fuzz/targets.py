@@ -29,6 +29,7 @@ TARGETS: Mapping[str, Target] = {
     "heartbeat": keys.heartbeat,
     "history": keys.history,
     "record": keys.record,
+    "standing": keys.standing,
     "claim": keys.claim,
     "done": keys.done,
     "glance": keys.glance,
