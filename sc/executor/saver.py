@@ -5,6 +5,7 @@ It tries each once; the loop decides when it is tried again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -80,15 +81,17 @@ class Saver:
                 pass
 
     def _put_file(self, place: str, path: str) -> None:
-        """Small files go in one piece, which is what a run's usually are. What the run removed is stored empty."""
-        try:
+        """Small files go in one piece, which is what a run's usually are.
+
+        Output that the run removed, or made a pipe of, which has no end, is stored empty.
+        """
+        data = b""
+        if _is_plain_file(path):
             if os.path.getsize(path) > 1 << 20:
                 self._sink.put_file(place, path)
                 return
-            with open(path, "rb") as file:
+            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 data = file.read(1 << 21)
-        except FileNotFoundError:
-            data = b""
         self._sink.put(place, data)
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from multiprocessing import Pipe
+from pathlib import Path
 from typing import Optional
 
-from sc.executor.messages import ALL, ATTEMPT, GROWING, Left, Save, Saved
+import pytest
+
+from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
+from sc.executor.saver import Saver
 from sc.executor.saving import SaveQueue
+from tests.fakes.memory_storage import Clock, MemoryStorage
 
 
 def queue(*saves: Save) -> SaveQueue:
@@ -110,3 +118,25 @@ def test_answers_after_the_end_are_nothing() -> None:
     assert [effort.save.number for effort in one.abandon()] == [1, 2]
     assert one.answered(Saved(1), 0) is None
     assert len(one) == 0
+
+
+@pytest.mark.parametrize("kind", [ALL, ATTEMPT, GROWING])
+def test_what_a_run_has_made_of_its_output_holds_nobody_up(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "saver").mkdir()
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run/stdout")
+    (tmp_path / "run/stderr").mkdir()
+    storage = MemoryStorage(Clock())
+    ours, theirs = Pipe()
+    saver = Saver(Channel(theirs), str(tmp_path / "saver"), storage)
+    left = Save(1, kind, "s3://b/x", Left(str(tmp_path / "run"), None), 0, 1)
+    storing = threading.Thread(target=saver.store, args=(left,), daemon=True)
+    storing.start()
+    storing.join(20)
+    assert not storing.is_alive()
+    below = "s3://b/x/attempts/1" if kind == ATTEMPT else "s3://b/x"
+    outputs = {f"{below}/stdout": b"", f"{below}/stderr": b""}
+    assert storage.objects == {**outputs, **({"s3://b/x/status_code": b"0"} if kind == ALL else {})}
+    assert (tmp_path / "run").exists() == (kind == GROWING)
+    ours.close()
+    theirs.close()
