@@ -22,6 +22,7 @@ FOUND: dict[str, dict[str, bytes]] = {
         "no number": (_RUN % '"timeout": NaN').encode(),
         "without an end": (_RUN % '"gpus": Infinity').encode(),
         "too many digits for a float": (_RUN % f'"timeout": 1{"0" * 400}').encode(),
+        "expected never": (_RUN % '"expected_time": NaN').encode(),
         "half a retry": (_RUN % '"retries": 0.5').encode(),
         "half of a surrogate pair": (_RUN % '"working_directory": "\\ud800"').encode(),
         "a variable without a name": (_RUN % '"env": {"": "a"}').encode(),

@@ -44,7 +44,9 @@ def part(data: bytes) -> None:
     runs = read_part(storage, JOB, 0)
     for run in runs:
         assert len(command_hash(run)) == 16
-        assert all(math.isfinite(one) for one in (run.timeout or 0, run.retries, run.gpus or 0))
+        assert all(
+            math.isfinite(one) for one in (run.timeout or 0, run.gpus or 0, run.expected_time or 0)
+        )
         assert isinstance(run.retries, int)
         assert not any("=" in name or not name for name in run.env)
         words = [run.cmd] if isinstance(run.cmd, str) else list(run.cmd)
@@ -61,6 +63,7 @@ def _as_written(run: Run) -> Run:
         timeout=run.timeout or None,
         retries=run.retries or 0,
         gpus=run.gpus or None,
+        expected_time=run.expected_time or None,
         local_results_dir=run.local_results_dir or None,
         working_directory=run.working_directory or None,
         env=run.env or {},
@@ -156,7 +159,7 @@ def standing(data: bytes) -> None:
         commands.add(line)
     for path in told:
         known = commands.last(path)
-        assert known is None or 0 <= known.code <= 255
+        assert known is None or (0 <= known.code <= 255 and math.isfinite(known.seconds))
 
 
 def history(data: bytes) -> None:

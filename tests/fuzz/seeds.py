@@ -16,7 +16,7 @@ BATCH = (
     '{"nprocs": 4, "remote_output_path": "s3://bucket/out", "timeout": "10m", "retries": 2, '
     '"env": {"A": "b"}, "gpus": 0.5, "working_directory": "/w", "runs": ['
     '{"cmd": "echo 1", "remote_output_path": "a"}, {"cmd": ["printf", "%s", "ü"], "timeout": 1.5}, '
-    '{"cmd": "x", "local_results_dir": "r", "status": "completed", "env": {"B": ""}}]}'
+    '{"cmd": "x", "local_results_dir": "r", "expected_time": "9m", "status": "completed", "env": {"B": ""}}]}'
 ).encode()
 MATRIX = (
     b'{"remote_output_path": "/out", "runs": [{"cmd": "train {lr} {seed}", "remote_output_path": "o/{lr}", '
@@ -82,7 +82,7 @@ _JOB = Job(
 )
 PART = (
     b'{"runs": [{"cmd": ["a", "b"], "remote_output_path": "/x", "env": {"A": "b"}, "timeout": 1.5, "retries": 1, '
-    b'"gpus": 0.5, "local_results_dir": "r", "working_directory": "/w"}]}'
+    b'"gpus": 0.5, "local_results_dir": "r", "working_directory": "/w", "expected_time": 9.5}]}'
 )
 RECORD = (
     outcome_of(runs_of_part(0, 1)[0], 3)._replace(error_line="ValueError: 3").to_line().encode()
