@@ -130,6 +130,8 @@ def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "broke off"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", "broke off"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\nhalf", "broke off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffff\r\nhal", "broke off"),
         (b"HTTP/1.1 200 OK\r\n\r\nno length at all", "broke off"),
         (b"HTTP/1.1 200 OK\r\nContent-Le", "broke off"),
         (b"HTTP/1.1 200 OK\r\n", "broke off"),
@@ -142,6 +144,20 @@ def test_half_an_answer_is_none(answer: bytes, reason: str) -> None:
     with serving(saying(answer)) as server, pytest.raises(Trouble, match=reason) as caught:
         ask(connections, server)
     assert caught.value.reached
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_an_answer_of_many_megabytes_arrives_whole(is_chunked: bool) -> None:
+    body = bytes(range(256)) * (40 * 4096)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    sent = head + body
+    if is_chunked:
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        sent = chunked + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    connections = plain()
+    with serving(saying(sent)) as server:
+        assert ask(connections, server).body == body
+        connections.close()
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
