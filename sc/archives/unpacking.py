@@ -183,12 +183,17 @@ def _write(path: str, member: _Member) -> None:
 
 def _make_links(top: str, links: Mapping[str, str]) -> None:
     """Last of all, so that nothing is written through them; and together they may not lead out."""
+    made: list[str] = []
     for path, target in links.items():
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        folder = os.path.dirname(path)
+        if leads_out(folder, top):  # where `A` and `a` are one name, the names alone do not tell
+            break
+        os.makedirs(folder, exist_ok=True)
         if os.path.lexists(path):
             os.unlink(path)
         os.symlink(target, path)
-    if any(leads_out(path, top) for path in links):
-        for path in links:
+        made.append(path)
+    if len(made) < len(links) or any(leads_out(path, top) for path in made):
+        for path in reversed(made):
             os.unlink(path)
         raise _Refused("holds links that lead out of the destination")

@@ -16,6 +16,7 @@ import pytest
 
 from sc.archives import pack, unpack
 from sc.archives.ignoring import Ignored
+from sc.archives.unpacking import _make_links, _Refused
 from sc.errors import InputError
 
 
@@ -235,6 +236,21 @@ def test_files_do_not_go_through_a_link_of_the_same_archive(tmp_path: Path) -> N
     with pytest.raises(InputError, match="holds 'a/x' below 'a', which is a link"):
         unpack(archive, str(tmp_path / "in"))
     assert tree(tmp_path / "in") == {"b": "/", "b/keep": ""}
+
+
+def test_no_link_is_made_through_another_whatever_the_names_are(tmp_path: Path) -> None:
+    """As on a disk that takes `A` and `a` for one name, where the look at the names finds nothing."""
+    fill(tmp_path, {"outside/secret": "secret", "in/mine": ""})
+    top = str(tmp_path / "in")
+    links = {f"{top}/b": "mine", f"{top}/a": "../outside", f"{top}/a/secret": "x", f"{top}/c": "d"}
+    with pytest.raises(_Refused, match="lead out"):
+        _make_links(top, links)
+    assert tree(tmp_path) == {
+        "in": "/",
+        "in/mine": "",
+        "outside": "/",
+        "outside/secret": "secret",
+    }
 
 
 def test_a_link_takes_no_place_in_which_there_are_files(tmp_path: Path) -> None:
