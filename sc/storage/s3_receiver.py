@@ -11,7 +11,6 @@ import socket
 from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
-
 _READ_AT_ONCE = 16 * 1024**2
 
 

@@ -11,7 +11,8 @@ from sc.errors import CloudError
 from sc.fleets.ec2_instance import InstanceSide
 from sc.fleets.ec2_prices import read_price
 from sc.storage import s3_answers
-from sc.storage.s3_http import Connections, Request, Response, Trouble
+from sc.storage.s3_http import Connections, Request, Trouble
+from sc.storage.s3_receiver import Response
 from tests.fuzz.documents import text_of
 
 _MOST_SENT = 60_000
