@@ -80,6 +80,8 @@ class Ended(NamedTuple):
     code: int
     """0 to 255, or GARBAGE."""
     age_seconds: float
+    is_age_sure: bool = True
+    """As `Entry` has it."""
 
 
 def read_code(storage: Storage, remote_output_path: str) -> Optional[Ended]:
@@ -89,7 +91,7 @@ def read_code(storage: Storage, remote_output_path: str) -> Optional[Ended]:
     if entry is None:
         return None
     try:
-        return Ended(code_of(storage, entry), entry.age_seconds)
+        return Ended(code_of(storage, entry), entry.age_seconds, entry.is_age_sure)
     except MissingError:
         return None
 

@@ -7,10 +7,17 @@ from sc.executor.messages import Ended
 from sc.model import Outcome, command_hash
 
 
+def impossible(plan: Plan, task: Task, now: float) -> Outcome:
+    """Of a run that asks for more GPUs than there are."""
+    reason = f"asks for {task.run.gpus or 0:g} GPUs, and {plan.machine} has {len(plan.gpus)}"
+    ended = Ended(126, "not-started", now, now, True, None, reason)
+    return outcome_of(plan, task, 1, -1, now, ended)
+
+
 def outcome_of(
     plan: Plan, task: Task, attempt: int, rank: int, started: float, ended: Ended
 ) -> Outcome:
-    """`started` is that of the first attempt."""
+    """`started` is that of the first attempt: later than `ended` only where the clock was put back meanwhile."""
     return Outcome(
         task.run.remote_output_path,
         command_hash(task.run),
@@ -20,7 +27,7 @@ def outcome_of(
         plan.machine,
         rank,
         started,
-        ended.ended,
+        max(started, ended.ended),
         ended.reason,
         ended.error_line,
     )

@@ -24,6 +24,8 @@ class Watch:
         """The leader's wait status."""
         self.ended_by: Optional[str] = None
         """`timeout` or `interrupted`, if it was ended while its leader lived."""
+        self.seconds = 0.0
+        """What all of it took, when nothing of it is left."""
         self._leader = leader
         self._leader_lives = True
         self._deadline = None if timeout is None else now + timeout

@@ -24,6 +24,8 @@ class Entry(NamedTuple):
     mtime, size and inode."""
     age_seconds: float
     """By the storage's own clock, never by this machine's."""
+    is_age_sure: bool = True
+    """False where that clock was set meanwhile, and the object may as well be older than `age_seconds`."""
 
 
 class Storage(Protocol):
@@ -38,8 +40,8 @@ class Storage(Protocol):
     def check(self, place: str) -> None:
         """Prove that the place can be used for outputs, without any effect there; raise if not.
 
-        Of a folder the nearest one above that exists must be writable; of S3 the bucket must
-        answer, and soon: this is the first contact.
+        Of a folder the nearest one above that exists must be writable, and its disk not full; of S3
+        the bucket must answer, and soon: this is the first contact.
         """
 
     def local_path(self, place: str) -> Optional[str]:

@@ -51,6 +51,8 @@ class LocalStorage:
             if not os.access(path, os.W_OK | os.X_OK):
                 read_only = os.statvfs(path).f_flag & os.ST_RDONLY
                 raise OSError(errno.EROFS if read_only else errno.EACCES, "")
+            if is_full(os.statvfs(path)):
+                raise OSError(errno.ENOSPC, "")
 
     def put(self, place: str, data: bytes) -> str:
         path = self._file(place)
@@ -161,7 +163,7 @@ class LocalStorage:
 
     def _entry(self, place: str, folder: str, status: os.stat_result) -> Entry:
         """`folder` is one on the same file system, to learn its time from."""
-        return Entry(place, status.st_size, tag_of(status), self._clock.age(folder, status))
+        return Entry(place, status.st_size, tag_of(status), *self._clock.age(folder, status))
 
     def _remove_leftover(self, hidden: bytes) -> None:
         """Remove a draft whose writer was killed: nobody has written to it for a day."""
@@ -171,6 +173,12 @@ class LocalStorage:
                 os.unlink(path)
         except OSError:
             pass  # a listing must not fail for the sake of tidiness
+
+
+def is_full(disk: os.statvfs_result) -> bool:
+    """True when this user can neither write a byte, nor make a file, on a disk that counts these at all."""
+    free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
+    return (disk.f_blocks > 0 and free == 0) or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def _open(place: str, path: str) -> int:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from sc.storage.atomic_files import Draft
 
-_FRESH_SECONDS = 5.0
+STEP_SECONDS = 2.0
+"""A clock that differs by more from what it was has been set; less is how it goes."""
+FRESH_SECONDS = 5.0
+_MOST_CLOCKS = 8
+
+
+class Age(NamedTuple):
+    """How old a file is."""
+
+    seconds: float
+    """At least 0. Where the clock was set meanwhile, and the file may be of before or after: the smaller one."""
+    is_sure: bool = True
+    """False: there is another possible one."""
 
 
 class FolderClock:
@@ -15,27 +27,46 @@ class FolderClock:
 
     The difference to this machine's `monotonic` is kept for five seconds per file system. Where
     no file can be made, this machine's `wall` clock has to do.
+
+    A clock may be set. So the differences that it had before are remembered, and a time that lies in
+    the future tells of one that it must have had: a file is as young as any of them makes it.
     """
 
     def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._monotonic, self._wall = monotonic, wall
-        self._offsets: dict[int, tuple[float, float]] = {}
+        self._clocks: dict[int, list[float]] = {}
+        """By file system: the difference that its clock has now, and after it those that it had."""
+        self._furthest: dict[int, float] = {}
+        """The one that it must have had, because of a file that is of the future for all of these."""
+        self._looked: dict[int, float] = {}
 
-    def age(self, folder: str, status: os.stat_result) -> float:
-        """The age in seconds, at least 0, of a file of `folder`."""
-        return max(0.0, self._now(folder, status.st_dev) - status.st_mtime)
+    def age(self, folder: str, status: os.stat_result) -> Age:
+        """The age of a file of `folder`."""
+        device = status.st_dev
+        clocks = self._clocks_of(folder, device)
+        lead = status.st_mtime - self._monotonic()
+        if lead > max(clocks) + STEP_SECONDS:
+            self._furthest[device] = max(lead, self._furthest.get(device, lead))
+        clocks = [*clocks, self._furthest.get(device, clocks[0])]
+        possible = [clock - lead for clock in clocks if clock - lead >= -STEP_SECONDS]
+        return Age(max(0.0, min(possible)), max(possible) - min(possible) <= STEP_SECONDS)
 
     def age_of(self, path: str) -> float:
         """The age in seconds of the file at `path`. Raises FileNotFoundError."""
-        return self.age(os.path.dirname(path) or ".", os.lstat(path))
+        return self.age(os.path.dirname(path) or ".", os.lstat(path)).seconds
 
-    def _now(self, folder: str, device: int) -> float:
+    def _clocks_of(self, folder: str, device: int) -> list[float]:
         now = self._monotonic()
-        known = self._offsets.get(device)
-        if known is None or now - known[0] > _FRESH_SECONDS:
-            known = (now, self._probe(folder) - now)
-            self._offsets[device] = known
-        return now + known[1]
+        clocks = self._clocks.setdefault(device, [])
+        if not clocks or now - self._looked[device] > FRESH_SECONDS:
+            self._looked[device] = now
+            difference = self._probe(folder) - now
+            if clocks and abs(difference - clocks[0]) <= STEP_SECONDS:
+                clocks[0] = difference
+            else:
+                clocks.insert(0, difference)
+                del clocks[_MOST_CLOCKS:]
+        return clocks
 
     def _probe(self, folder: str) -> float:
         try:

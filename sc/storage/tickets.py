@@ -10,7 +10,9 @@ machine.
 1. Only who holds the ticket for T renames a new version over T. So if the tag is still T *after*
    the ticket was taken, nobody can change it until we do.
 2. A tag never comes back: each version gets an mtime above that of the one before, so a late comer
-   with a ticket for a past version finds another tag, tears up its ticket and has lost.
+   with a ticket for a past version finds another tag, tears up its ticket and has lost. (A clock that
+   was put back by more than SET_BACK_SECONDS starts anew: else every version would seem to be as old
+   as the first one after that. Its nanoseconds, size and inode make a tag unlike those of back then.)
 3. A holder that was killed leaves its ticket. After STALE_SECONDS, by the file system's clock, the
    next one does not remove it, for two might do that, and the second would remove the first one's
    new ticket; it takes the ticket with the next *number* instead. Nothing is ever taken away
@@ -40,6 +42,7 @@ from sc.storage.atomic_files import HIDDEN, Draft
 
 STALE_SECONDS = 30.0
 GIVE_UP_SECONDS = 10.0
+SET_BACK_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 0.05
 _TIME_STEPS_NS = (1, 100, 1000, 10**9, 2 * 10**9)
 """ext4 and NFS; SMB; old ext; FAT."""
@@ -154,6 +157,8 @@ def _mtime_above(fd: int, old: Optional[os.stat_result]) -> str:
     status = os.fstat(fd)
     for step in _TIME_STEPS_NS:
         if old is None or status.st_mtime_ns > old.st_mtime_ns:
+            break
+        if status.st_mtime_ns < old.st_mtime_ns - SET_BACK_SECONDS * 1e9:
             break
         os.utime(fd, ns=(old.st_mtime_ns + step,) * 2)
         status = os.fstat(fd)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from sc import claims, paths
 from sc.claims import Claim, done_note
-from sc.codes import GARBAGE, THREADS, read_code
+from sc.codes import GARBAGE, THREADS, Ended, read_code
 from sc.errors import InputError, StorageError
 from sc.model import Outcome, Run, command_hash
 from sc.staging import Job, UnreadablePartError, read_part
@@ -131,7 +131,7 @@ class Claimed:
         """What is still to be done, and how many have completed and failed.
 
         A code that is older than the part itself comes from an earlier job: its run is to be done. Ages are the
-        storage's, so no clock of a machine can make an old result look new.
+        storage's, so no clock of a machine can make an old result look new; and one that is not sure is not believed.
         """
         entry = self._storage.stat(paths.part(self._job_url, part))
         if entry is None:
@@ -144,7 +144,7 @@ class Claimed:
         for run, one in zip(runs, ended):
             is_near = self._storage.local_path(run.remote_output_path) is not None
             newest = entry.age_seconds - (0 if is_near else _CLOCK_STEP_SECONDS)
-            if one is None or one.code == GARBAGE or one.age_seconds >= newest:
+            if one is None or one.code == GARBAGE or not _is_younger(one, newest):
                 todo.append(run)
             elif one.code == 0:
                 completed += 1
@@ -173,3 +173,7 @@ class Claimed:
         return Outcome(
             path, command_hash(run), None, "lost", 1, self._machine, -1, 0.0, 0.0, reason
         )
+
+
+def _is_younger(code: Ended, seconds: float) -> bool:
+    return code.is_age_sure and code.age_seconds < seconds
