@@ -14,7 +14,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -49,10 +49,18 @@ class Errands:
         """Becomes readable when `answers` has something."""
         return int(self._connection.fileno())
 
-    def ask(self, doing: Doing, *arguments: Any) -> int:
-        """Have it done; returns the number that its answer will carry."""
-        if self._process is None:
+    def begin(self) -> None:
+        """Start the other process now. Raises ScError where the machine allows no more."""
+        try:
             self._start()
+        except OSError as error:
+            reason = f"no process can be started for the storage: {error.strerror}"
+            raise ScError(f"{reason}; raise `ulimit -n` or `ulimit -u`") from error
+
+    def ask(self, doing: Doing, *arguments: Any) -> int:
+        """Have it done; returns the number that its answer will carry. Raises as `begin` does."""
+        if self._process is None:
+            self.begin()
         number, self._next = self._next, self._next + 1
         self._open.add(number)
         with suppress(OSError):  # It has died: `answers` tells.
@@ -90,11 +98,12 @@ class Errands:
         # A fork is at once there; where forks are not safe (macOS) a fresh Python does as well.
         is_fork = sys.platform == "linux"
         context: Any = multiprocessing.get_context("fork" if is_fork else "spawn")
-        self._process = context.Process(
+        process = context.Process(
             target=_serve, args=(self._theirs, is_fork, self._open_storage), name="sc-errands"
         )
-        self._process.daemon = True
-        self._process.start()
+        process.daemon = True
+        process.start()
+        self._process = process
         self._theirs.close()
 
 
@@ -105,10 +114,8 @@ def _serve(connection: Connection, is_fork: bool, open_storage: Callable[[], Sto
     if is_fork:  # Let go of the pipes of others, which would never end while they are held here.
         os.closerange(3, connection.fileno())
         os.closerange(connection.fileno() + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
-    errands: SimpleQueue[Optional[bytes]] = SimpleQueue()
-    Thread(target=_listen, args=(connection, errands), daemon=True).start()
     storage = open_storage()
-    for errand in iter(errands.get, None):
+    for errand in _errands(connection):
         number, doing, arguments = pickle.loads(errand)
         try:
             doing(storage, *arguments)
@@ -116,6 +123,20 @@ def _serve(connection: Connection, is_fork: bool, open_storage: Callable[[], Sto
         except ScError as error:
             answer = Answer(number, str(error))
         _answer(connection, answer)
+
+
+def _errands(connection: Connection) -> Iterator[bytes]:
+    """What there is to be done, until nobody asks any more."""
+    errands: SimpleQueue[Optional[bytes]] = SimpleQueue()
+    listener = Thread(target=_listen, args=(connection, errands), daemon=True)
+    try:
+        listener.start()
+    except RuntimeError:  # no thread can be started: the loop may now have to wait for the storage
+        with suppress(EOFError, OSError):
+            while True:
+                yield connection.recv_bytes()
+        return
+    yield from iter(errands.get, None)
 
 
 def _listen(connection: Connection, errands: SimpleQueue[Optional[bytes]]) -> None:

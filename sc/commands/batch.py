@@ -143,6 +143,7 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
         fresh_below=_fresh(storage, batch.remote_output_path),
     )
     try:
+        errands.begin()
         ending = execute(plan, feed, open_storage)
         shown.progress.clear()
         _keep_last_records(feed, ending)
@@ -258,6 +259,9 @@ def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float
         again = command_line("summarize-batch", args.file, *place, "--status", "failed")
         also = f"; all of them: {again}" if args.file != "-" else ""
         say(f"sc: stderr below each of these paths tells more{also}")
+    if ending.reason and not ending.kept_runs:
+        say(f"sc: nothing could be started for too long: {ending.reason}")
+        say("sc: put that right, and run the batch again")
     if ending.kept_runs:
         say(
             f"sc: the files of {reports.runs(ending.kept_runs)} could not be stored ({ending.reason}) "

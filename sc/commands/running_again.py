@@ -106,6 +106,7 @@ def and_save(
     places = _places(storage, folder)
     feed = OneByOne(inner, told.echo, places, told.begin, told.end, lambda at: _get(storage, at))
     try:
+        errands.begin()
         ending = execute(plan, feed, open_storage)
         inner.finish()
     finally:

@@ -113,6 +113,8 @@ class Plan:
     save_patience_seconds: float = 24 * 3600.0
     """How long a store that fails is tried again before its files are kept here and the run is given up. If nothing
     could be stored in all that time, no more runs are started."""
+    blocked_patience_seconds: float = 3600.0
+    """How long nothing may be startable, for want of room or processes, before the execution is given up."""
     savers: int = 2
     """Processes that store outputs, where those are not written in place."""
 
@@ -126,3 +128,4 @@ class Ending:
     """Where the outputs lie that could not be stored; None if everything was."""
     kept_runs: int = 0
     reason: str = ""
+    """Of what could not be stored; or else why nothing more could be started, and was given up."""

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple, NoReturn, Optional, TypeVar
 
 from sc.executor import Sink, tree
+from sc.executor.fullness import Fullness
 from sc.executor.limits import Limits, restore_open_files
 from sc.executor.messages import Channel
 from sc.executor.saver import Saver
@@ -26,6 +27,7 @@ from sc.executor.slot import Keeper
 
 SWEEP_SECONDS = 5.0
 SPARE_DESCRIPTORS = 12
+"""Of those that keepers leave, the savers take one each, and a few while they are made."""
 
 
 class Member(NamedTuple):
@@ -44,29 +46,34 @@ def fork_keepers(keeper: Keeper, ranks: Sequence[int], limits: Optional[Limits])
         keeper.begin(channel, ranks[position])
         keeper.serve()
 
-    return _fork(body, [b"sc keeper %d" % rank for rank in ranks])
+    return _fork(body, [b"sc keeper %d" % rank for rank in ranks], SPARE_DESCRIPTORS)
 
 
-def fork_saver(number: int, folder: str, open_sink: Callable[[], Sink]) -> Member:
+def fork_saver(
+    number: int, folder: str, open_sink: Callable[[], Sink], fullness: Fullness
+) -> Member:
+    """Raises OSError where the machine allows no more processes or open files."""
+
     def body(position: int, channel: Channel) -> NoReturn:
-        Saver(channel, folder, open_sink()).serve()
+        Saver(channel, folder, open_sink(), fullness).serve()
 
-    return _fork(body, [b"sc saver %d" % number])[0]
+    return _fork(body, [b"sc saver %d" % number], 0)[0]
 
 
 Body = Callable[[int, Channel], NoReturn]
 Made = TypeVar("Made")
 
 
-def _fork(body: Body, titles: Sequence[bytes]) -> list[Member]:
+def _fork(body: Body, titles: Sequence[bytes], spare: int) -> list[Member]:
     """Bare forks: what `multiprocessing.Process` does around one costs each child 0.75 MB of memory of its own,
     and so does what is done between two, since a page written to then is no longer shared.
 
-    Fewer than there are titles where the machine allows no more; OSError if it allows none.
+    Fewer than there are titles where the machine allows no more; OSError if it allows none. `spare` descriptors are
+    left for others.
     """
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        with _spare_descriptors(null):
+        with _spare_descriptors(null, spare):
             pipes = _as_many_as_possible(multiprocessing.Pipe, len(titles))
         pids = _fork_each(body, titles, [theirs for _, theirs in pipes], null)
     finally:
@@ -99,15 +106,25 @@ def _fork_each(
     except OSError:
         if not pids:
             raise
+        return _some_of(pids)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     return pids
 
 
+def _some_of(pids: Sequence[int]) -> list[int]:
+    """Where the machine allows no more processes, runs need some, too: a third of them stays."""
+    staying = max(1, len(pids) // 3)
+    for pid in pids[staying:]:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return list(pids[:staying])
+
+
 @contextlib.contextmanager
-def _spare_descriptors(some: int) -> Iterator[None]:
+def _spare_descriptors(some: int, count: int) -> Iterator[None]:
     """Leave room for what the loop and the feed open beside the pipes."""
-    spare = _as_many_as_possible(lambda: os.dup(some), SPARE_DESCRIPTORS)
+    spare = _as_many_as_possible(lambda: os.dup(some), count)
     try:
         yield
     finally:

@@ -28,37 +28,49 @@ class TemporaryFolder:
         self.parent = parent or tempfile.gettempdir()
         _remove_forsaken(self.parent)
         self.path = tempfile.mkdtemp(prefix=PREFIX, dir=self.parent)
+        self._is_kept = False
         self._lock = os.open(f"{self.path}/{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # Now, as there may be no room for it when a member begins.
+        os.close(os.open(f"{self.path}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600))
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove all of it; but what was to be kept and could not be moved stays, and the lock alone goes."""
+        if self._is_kept:
+            os.unlink(f"{self.path}/{LOCK}")
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
     def keep(self, saves: Sequence[Save], kept: Optional[str]) -> str:
         """Move what could not be stored to a folder that nobody removes, and return that.
 
         Each is a folder with `stdout`, `stderr`, `results`, and `run.json`, which says where they belong and the code.
+        On a full disk as much of this as can be; what cannot be moved stays where it is.
         """
-        kept = kept or tempfile.mkdtemp(prefix=KEPT_PREFIX, dir=self.parent)
-        for save in saves:
-            target = f"{kept}/{save.number}"
-            if save.left.folder is not None:
-                shutil.move(save.left.folder, target)
-            os.makedirs(target, exist_ok=True)
-            results = save.left.results
-            if results and os.path.isdir(results) and not os.path.lexists(f"{target}/results"):
-                shutil.move(results, f"{target}/results")
-            with open(f"{target}/run.json", "w") as file:
-                json.dump(
-                    {
-                        "remote_output_path": save.remote_output_path,
-                        "code": save.code,
-                        "attempt": save.attempt,
-                    },
-                    file,
-                )
-        return kept
+        try:
+            kept = kept or tempfile.mkdtemp(prefix=KEPT_PREFIX, dir=self.parent)
+            for save in saves:
+                _keep_one(save, f"{kept}/{save.number}")
+        except OSError:
+            self._is_kept = True
+        return kept or self.path
+
+
+def _keep_one(save: Save, target: str) -> None:
+    if save.left.folder is not None and os.path.isdir(save.left.folder):
+        shutil.move(save.left.folder, target)
+    os.makedirs(target, exist_ok=True)
+    results = save.left.results
+    if results and os.path.isdir(results) and not os.path.lexists(f"{target}/results"):
+        shutil.move(results, f"{target}/results")
+    document = {
+        "remote_output_path": save.remote_output_path,
+        "code": save.code,
+        "attempt": save.attempt,
+    }
+    with open(f"{target}/run.json", "w") as file:
+        json.dump(document, file)
 
 
 class Membership:

@@ -17,10 +17,11 @@ from sc.errors import ScError
 from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
 from sc.executor.crew import Member, dismiss, fork_keepers, kill, sweep_orphans
 from sc.executor.folder import TemporaryFolder
+from sc.executor.fullness import Fullness
 from sc.executor.gpus import GpuPool
 from sc.executor.limits import allow_open_files, restore_open_files
 from sc.executor.messages import Blocked, Ended, Start, Stop
-from sc.executor.outcomes import outcome_of
+from sc.executor.outcomes import impossible, outcome_of
 from sc.executor.scheduler import Live, Scheduler
 from sc.executor.signals import Signals
 from sc.executor.slot import Keeper
@@ -56,12 +57,15 @@ class Loop:
         self._limits = allow_open_files(plan.nprocs)
         self._folder = TemporaryFolder(plan.temp_folder)
         self._selector = selectors.DefaultSelector()
-        self._stores = Stores(plan, self._folder, open_sink, self._selector)
-        self._keeper = Keeper(plan, self._folder.path, open_sink())
+        fullness = Fullness()
+        self._stores = Stores(plan, self._folder, fullness, open_sink, self._selector)
+        self._keeper = Keeper(plan, self._folder.path, open_sink(), fullness)
         self._keepers: dict[int, Member] = {}
         self._deaths: dict[str, int] = {}
         self._revoked: frozenset[int] = frozenset()
         self._blocked = ""
+        self._gave_up = ""
+        self._has_all_keepers = False
         self._signals = Signals()
         self._stops_sent = 0
         self._next_tick = 0.0
@@ -74,6 +78,7 @@ class Loop:
         while True:
             now = time.monotonic()
             self._obey()
+            self._lose_patience(now)
             self._start_runs(now)
             for task, outcome in self._stores.step(now):
                 self._feed.ended(task, outcome)
@@ -114,7 +119,13 @@ class Loop:
                     self._send(live.rank, Stop(at_once=False))
 
     def _is_stopping(self) -> bool:
-        return self._signals.count > 0 or self._feed.is_stopping()
+        return self._signals.count > 0 or self._feed.is_stopping() or bool(self._gave_up)
+
+    def _lose_patience(self, now: float) -> None:
+        """Nobody is going to put this machine right."""
+        seconds = self._scheduler.blocked_seconds(now)
+        if seconds >= self._plan.blocked_patience_seconds and not len(self._stores):
+            self._gave_up = self._blocked
 
     def _stop_all(self, at_once: bool) -> None:
         self._stops_sent = 2 if at_once else 1
@@ -132,7 +143,7 @@ class Loop:
     def _ending(self) -> Ending:
         kept = self._stores.kept
         was_interrupted = self._signals.count > 0
-        return Ending(was_interrupted, kept.folder, kept.count, kept.reason)
+        return Ending(was_interrupted, kept.folder, kept.count, kept.reason or self._gave_up)
 
     # Starting
 
@@ -156,10 +167,7 @@ class Loop:
         if not self._scheduler.is_impossible(task):
             self._scheduler.add(task)
             return
-        asked, there = task.run.gpus, len(self._plan.gpus)
-        reason = f"asks for {asked:g} GPUs, and {self._plan.machine} has {there}"
-        ended = Ended(126, "not-started", time.time(), time.time(), True, None, reason)
-        self._stores.mark(task, outcome_of(self._plan, task, 1, -1, ended.started, ended))
+        self._stores.mark(task, impossible(self._plan, task, time.time()))
 
     def _start(self, live: Live) -> None:
         if live.rank not in self._keepers and not self._fork_keepers(live):
@@ -174,7 +182,7 @@ class Loop:
 
         Where the machine allows no more processes, there are fewer slots from then on. False: the run was put back.
         """
-        last = min(self._plan.nprocs, 8 * live.rank + 1)
+        last = live.rank + 1 if self._has_all_keepers else min(self._plan.nprocs, 8 * live.rank + 1)
         ranks = [rank for rank in range(live.rank, last) if rank not in self._keepers]
         try:
             keepers = fork_keepers(self._keeper, ranks, self._limits)
@@ -182,15 +190,18 @@ class Loop:
             if not self._keepers:
                 reason = f"no process can be started for runs: {error.strerror}"
                 raise ScError(f"{reason}; raise `ulimit -n` or `ulimit -u`") from error
-            self._blocked = f"only {len(self._keepers)} runs at a time: {error.strerror}"
-            self._scheduler.put_back(self._scheduler.ended(live.rank), live.since, is_blocked=False)
-            self._scheduler.withdraw(live.rank)
-            return False
+            keepers = []
         for rank, keeper in zip(ranks, keepers):
             self._keepers[rank] = keeper
-            on_message = partial(self._hear_keeper, rank)
-            self._selector.register(keeper.channel, selectors.EVENT_READ, on_message)
-        return True
+            hear = partial(self._hear_keeper, rank)
+            self._selector.register(keeper.channel, selectors.EVENT_READ, hear)
+        if not keepers:
+            self._scheduler.put_back(self._scheduler.ended(live.rank), live.since, is_blocked=False)
+        if len(keepers) < len(ranks):
+            self._has_all_keepers = True
+            self._scheduler.restrict(self._keepers)
+            self._blocked = f"only {len(self._keepers)} runs at a time, as `ulimit -n` and `-u` are"
+        return bool(keepers)
 
     def _send(self, rank: int, message: object) -> None:
         try:
@@ -215,6 +226,9 @@ class Loop:
         if isinstance(message, Blocked):
             self._blocked = message.reason
             self._scheduler.put_back(live, time.monotonic(), is_blocked=True)
+            if message.is_crowded and len(self._keepers) > 1:  # this one makes room for runs
+                self._selector.unregister(self._keepers[rank].channel)
+                dismiss([self._keepers.pop(rank)])
             return
         self._blocked = ""
         self._scheduler.went_well()

@@ -64,6 +64,8 @@ class Blocked(NamedTuple):
     """Keeper to loop: this machine could not give the run a place, or took its output from it; try again later."""
 
     reason: str
+    is_crowded: bool = False
+    """It was a process that could not be had."""
 
 
 GROWING, ATTEMPT, PRINTED, ALL = "growing", "attempt", "printed", "all"

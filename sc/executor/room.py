@@ -61,14 +61,14 @@ class Room:
     def stderr(self) -> str:
         return self.output + "/stderr"
 
-    def is_on_full_disk(self) -> bool:
-        """True when nothing more can be written to where the output lies, so that it may be cut off."""
+    def stdout_identity(self) -> Optional[tuple[int, int]]:
+        """Which file it is; None if it is not there. Another one is somebody else's: this process was stopped for
+        longer than its claim lasts, say, and the run is not ours any more."""
         try:
-            disk = os.statvfs(self.output)
+            status = os.stat(self.stdout)
         except OSError:
-            return False
-        free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
-        return (disk.f_blocks > 0 and free == 0) or (disk.f_files > 0 and disk.f_favail == 0)
+            return None
+        return status.st_dev, status.st_ino
 
     def close(
         self,
@@ -173,6 +173,8 @@ def make_room(sink: Sink, folder: str, start: Start) -> Room:
             os.mkdir(folder)
         elif start.attempt == 1:
             _make_empty(place)
+        else:
+            _remove_files(place)  # of this very attempt, if it has not come to its end before
         if run.local_results_dir is None:
             os.mkdir(results)
         else:
@@ -193,14 +195,16 @@ def _make_empty(output: str) -> None:
         os.makedirs(output, exist_ok=True)
     except FileExistsError:
         pass
-    for name in ("status_code", "stdout", "stderr", ".status_code.half"):
-        try:
-            os.unlink(f"{output}/{name}")
-        except FileNotFoundError:
-            continue
+    _remove_files(output)
     for name in ("results", "attempts"):
         if os.path.lexists(f"{output}/{name}"):
             remove_tree(f"{output}/{name}")
+
+
+def _remove_files(output: str) -> None:
+    for name in ("status_code", "stdout", "stderr", ".status_code.half"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{output}/{name}")
 
 
 def _make_wanted_results(wanted: str) -> str:

@@ -9,14 +9,17 @@ import contextlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NoReturn
 
 from sc.executor import Sink
 from sc.executor.folder import Membership
+from sc.executor.fullness import Fullness
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
 from sc.executor.room import empty_folder, remove_tree
+from sc.executor.threads import Threads
 
 RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
 """Threads of one saver. A put to S3 takes 20 to 60 ms, nearly all of it waiting."""
@@ -25,19 +28,20 @@ RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
 class Saver:
     """Owns one storage and the threads that use it."""
 
-    def __init__(self, channel: Channel, folder: str, sink: Sink) -> None:
+    def __init__(self, channel: Channel, folder: str, sink: Sink, fullness: Fullness) -> None:
         self._membership = Membership(folder)  # until this process ends
         self._channel = channel
         self._sink = sink
+        self._fullness = fullness
         self._answering = threading.Lock()
-        self._runs = ThreadPoolExecutor(RUNS_AT_A_TIME)
-        self._files = ThreadPoolExecutor(FILES_AT_A_TIME)
+        self._runs = Threads(RUNS_AT_A_TIME)
+        self._files = Threads(FILES_AT_A_TIME)
 
     def serve(self) -> NoReturn:
         """Store what the loop sends, until the loop is gone."""
         try:
             while True:
-                self._runs.submit(self._answer, self._channel.receive())
+                self._runs.give(partial(self._answer, self._channel.receive()))
         except (EOFError, OSError):
             os._exit(0)
 
@@ -55,6 +59,9 @@ class Saver:
     def store(self, save: Save) -> str:
         """Store one thing and remove it here. Returns a note on what cannot be stored; raises what the sink raises."""
         place, left = save.remote_output_path, save.left
+        if left.folder is not None and not os.path.isdir(left.folder):
+            remove_left(left)  # all of it is stored: who did so was killed before it could say so
+            return ""
         below = f"/attempts/{save.attempt}" if save.kind == ATTEMPT else ""
         puts = []
         if left.folder is not None:
@@ -69,22 +76,24 @@ class Saver:
         else:
             self._put_all(puts)
         if save.kind != GROWING:
+            if left.folder is not None:
+                self._fullness.look(left.folder, time.monotonic())
             remove_left(left)
         return note(skipped)
 
     def _put_all(self, puts: list[tuple[str, str]]) -> None:
         if len(puts) < 3:
-            for place, path in puts:
-                self._put_file(place, path)
+            for put in puts:
+                self._put_file(put)
         else:
-            for _ in self._files.map(self._put_file, *zip(*puts)):
-                pass
+            self._files.for_each(self._put_file, puts)
 
-    def _put_file(self, place: str, path: str) -> None:
+    def _put_file(self, put: tuple[str, str]) -> None:
         """Small files go in one piece, which is what a run's usually are.
 
         Output that the run removed, or made a pipe of, which has no end, is stored empty.
         """
+        place, path = put
         data = b""
         if _is_plain_file(path):
             if os.path.getsize(path) > 1 << 20:
@@ -154,8 +163,14 @@ def note(skipped: list[str]) -> str:
 
 
 def remove_left(left: Left) -> None:
-    """Remove what is stored by now."""
+    """Remove what is stored by now. The folder goes at one instant: half of it would be stored again as if the run had
+    left no more, if this process were killed in between."""
     if left.folder is not None:
-        remove_tree(left.folder)
+        gone = f"{left.folder}.gone"
+        try:
+            os.rename(left.folder, gone)
+        except OSError:
+            gone = left.folder
+        remove_tree(gone)
     if left.results is not None:
         (remove_tree if left.is_own else empty_folder)(left.results)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
@@ -84,13 +84,6 @@ class SaveQueue:
             return None
         self._last_stored = now
         return effort.save
-
-    def saver_died(self, numbers: Iterable[int]) -> None:
-        """What it had under way is to be stored by another."""
-        for number in numbers:
-            effort = self._under_way.pop(number, None)
-            if effort is not None:
-                self._ready.append(effort)
 
     def next_time(self) -> Optional[float]:
         return self._paused[0][0] if self._paused else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple, Optional
 
 from sc.executor import Task
@@ -58,6 +58,7 @@ class Scheduler:
         self._passed_over = 0
         self._blocked_until = 0.0
         self._blocked_times = 0
+        self._blocked_since: Optional[float] = None
 
     def wants_runs(self) -> bool:
         """True while a slot is free and what waits would not fill it."""
@@ -108,9 +109,9 @@ class Scheduler:
         self._gpus.give_back(live.gpus, live.waiting.task.run.gpus or 0)
         return live
 
-    def withdraw(self, rank: int) -> None:
-        """This free rank cannot be used: there is a slot less."""
-        self._free_ranks.remove(rank)
+    def restrict(self, ranks: Container[int]) -> None:
+        """Only these of the free ranks can be used: there are fewer slots."""
+        self._free_ranks = [rank for rank in self._free_ranks if rank in ranks]
         heapq.heapify(self._free_ranks)
 
     def try_again(self, live: Live, started: float, now: float) -> None:
@@ -130,10 +131,16 @@ class Scheduler:
             pause = min(LONGEST_BLOCKED_SECONDS, BLOCKED_SECONDS * 2**self._blocked_times)
             self._blocked_until = now + pause
             self._blocked_times += 1
+            if self._blocked_since is None:
+                self._blocked_since = now
 
     def went_well(self) -> None:
         """A run was executed: whatever blocked the machine is over."""
-        self._blocked_times = 0
+        self._blocked_times, self._blocked_until, self._blocked_since = 0, 0.0, None
+
+    def blocked_seconds(self, now: float) -> float:
+        """For how long the machine has taken no run; 0 while one goes on."""
+        return 0.0 if self._blocked_since is None or self.live else now - self._blocked_since
 
     def drop(self, origins: Optional[frozenset[int]] = None) -> None:
         """Forget what waits: of these origins, or all of it."""

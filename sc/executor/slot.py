@@ -24,18 +24,24 @@ from typing import NoReturn, Optional
 
 from sc.executor import Plan, Sink, tree
 from sc.executor.folder import Membership
+from sc.executor.fullness import Fullness
 from sc.executor.memory import MemoryKills
 from sc.executor.messages import Blocked, Channel, Ended, Start, Stop
-from sc.executor.room import Room, RoomError, make_room
+from sc.executor.room import HOPELESS_ERRNOS, Room, RoomError, make_room, remove_tree
 from sc.executor.watch import FORCE_AGAIN_SECONDS, Watch
 from sc.model import Command
 
 TIMED_OUT, CANNOT_EXECUTE, NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
+FULL_LOOK_SECONDS = 1.0
+"""How often a run's disk is looked at: what finds it full may print less than it meant to, and go on."""
 MAX_ARGUMENT_BYTES = 131071
 """Linux, MAX_ARG_STRLEN: 32 pages, the terminating NUL included."""
 PASSING_ERRNOS = frozenset(
     [errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO]
 )
+
+
+CROWDED = (errno.EAGAIN, errno.ENOMEM)
 
 
 class CannotStartError(Exception):
@@ -49,12 +55,15 @@ class CannotStartError(Exception):
 class Keeper:
     """Made by the loop, once for all slots, so that the memory is shared; a process of its own from `begin` on."""
 
-    def __init__(self, plan: Plan, folder: str, sink: Sink) -> None:
+    def __init__(self, plan: Plan, folder: str, sink: Sink, fullness: Fullness) -> None:
         self._plan = plan
         self._folder = folder
         self._sink = sink
+        self._fullness = fullness
         self._environment = {**os.environb, **as_bytes(plan.environment)}
         self._home = plan.working_directory or os.getcwd()
+        self._home_descriptor = -1
+        self._no_home = ""
         self._memory_kills = MemoryKills()
         self._was_full = False
         self._poll = select.poll()
@@ -73,14 +82,36 @@ class Keeper:
 
     def serve(self) -> NoReturn:
         """Execute what the loop sends, until the loop is gone."""
-        os.chdir(self._home)
+        self._go_home()
         while True:
             try:
                 message = self._channel.receive()
                 if isinstance(message, Start):
-                    self._channel.send(self._execute(message))
+                    self._channel.send(self._execute_or_tell(message))
             except (EOFError, OSError):
                 self._leave()
+
+    def _go_home(self) -> None:
+        """Be where runs begin; a descriptor leads back there, even if the folder is removed meanwhile."""
+        try:
+            os.chdir(self._home)
+            flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+            self._home_descriptor = os.open(".", flags)
+        except OSError as error:
+            self._no_home = f"{self._home}: {error.strerror}"
+
+    def _execute_or_tell(self, start: Start) -> object:
+        """What cannot be finished here, on a full disk perhaps, is no reason to leave."""
+        try:
+            return self._execute(start)
+        except OSError as error:
+            if not self._reap():
+                raise  # it is the loop that is gone, and not this run's folder
+            remove_tree(f"{self._folder}/{start.number}")
+            reason = f"a run could not be finished: {error}"
+            if error.errno in HOPELESS_ERRNOS:
+                return Ended(None, "upload", time.time(), time.time(), True, None, reason)
+            return Blocked(reason)
 
     def _execute(self, start: Start) -> object:
         try:
@@ -89,7 +120,7 @@ class Keeper:
             if error.is_passing:
                 return Blocked(str(error))
             return Ended(None, "upload", time.time(), time.time(), True, None, str(error))
-        if self._was_full and room.is_on_full_disk():
+        if self._was_full and self._fullness.look(room.output, time.monotonic()):
             room.remove()
             return Blocked(f"{room.output}: no space is left")
         kills = self._memory_kills.count_before(time.monotonic())
@@ -101,13 +132,16 @@ class Keeper:
             return room.close(start, error.code, "not-started", began, time.time(), str(error))
         except OSError as error:
             room.remove()
-            return Blocked(f"a run could not be started: {error.strerror}")
-        watch = self._watch(pid, start.run.timeout)
-        ended = time.time()
-        self._was_full = room.is_on_full_disk()
+            return Blocked(f"a run could not be started: {error.strerror}", error.errno in CROWDED)
+        written = room.stdout_identity()
+        watch = self._watch(pid, start.run.timeout, room)
+        ended = began + watch.seconds  # not what the clock says, which may have been set meanwhile
         if self._was_full:
             room.remove()
             return Blocked(f"{room.output}: no space is left, so that output may be cut off")
+        if room.is_in_place and room.stdout_identity() not in (written, None):
+            reason = "another sc has begun it meanwhile"
+            return Ended(None, "lost", began, ended, True, None, reason)
         code, cause = judge(watch.status, watch.ended_by)
         if code == SIGNAL_BASE + signal.SIGKILL and kills != self._memory_kills.count():
             cause = "oom"
@@ -117,6 +151,8 @@ class Keeper:
         """Start the leader. Raises CannotStartError when it is the run's own fault, else OSError."""
         environment = run_environment(self._environment, start, self._rank, room.results)
         folder = start.run.working_directory
+        if self._no_home:
+            raise CannotStartError(CANNOT_EXECUTE, self._no_home)
         try:
             if folder is not None:
                 os.chdir(os.path.expanduser(folder))
@@ -131,11 +167,13 @@ class Keeper:
             raise CannotStartError(code, f"{name}: {error.strerror}") from error
         finally:
             if folder is not None:
-                os.chdir(self._home)
+                os.fchdir(self._home_descriptor)
 
-    def _watch(self, pid: int, timeout: Optional[float]) -> Watch:
-        """Wait until the run and all that it started are gone."""
-        watch = Watch(pid, time.monotonic(), timeout, self._plan.grace_seconds)
+    def _watch(self, pid: int, timeout: Optional[float], room: Room) -> Watch:
+        """Wait until the run and all that it started are gone, and see whether its disk is full meanwhile."""
+        began = time.monotonic()
+        watch = Watch(pid, began, timeout, self._plan.grace_seconds)
+        self._was_full = False
         asked: list[int] = []
         while not self._reap(watch):
             signal_number, pause = watch.step(time.monotonic())
@@ -143,7 +181,11 @@ class Keeper:
                 asked = tree.signal_below(os.getpid(), signal.SIGTERM, asked=asked)
             elif signal_number is not None:
                 tree.signal_below(os.getpid(), signal_number)
-            self._wait(watch, pause)
+            self._wait(watch, FULL_LOOK_SECONDS if pause is None else min(pause, FULL_LOOK_SECONDS))
+            self._was_full |= self._fullness.look(room.output, time.monotonic())
+        watch.seconds = time.monotonic() - began
+        self._was_full |= self._fullness.look(room.output, time.monotonic())
+        self._was_full |= self._fullness.was_seen(room.output, began)
         return watch
 
     def _reap(self, watch: Optional[Watch] = None) -> bool:
@@ -158,10 +200,10 @@ class Keeper:
         except ChildProcessError:
             return True
 
-    def _wait(self, watch: Watch, pause: Optional[float]) -> None:
+    def _wait(self, watch: Watch, pause: float) -> None:
         """Until a child ends, the loop says something, or the pause is over."""
         if not self._channel.has_message():
-            ready = self._poll.poll(None if pause is None else int(pause * 1000) + 1)
+            ready = self._poll.poll(int(pause * 1000) + 1)
             if (self._wake, select.POLLIN) in ready:
                 os.read(self._wake, 4096)
                 return

@@ -16,6 +16,7 @@ from typing import Optional
 from sc.executor import Plan, Sink, Task
 from sc.executor.crew import Member, dismiss, fork_saver, kill
 from sc.executor.folder import TemporaryFolder
+from sc.executor.fullness import Fullness
 from sc.executor.growth import LOOK_SECONDS, Growth
 from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, Saved
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
@@ -50,17 +51,20 @@ class Stores:
         self,
         plan: Plan,
         folder: TemporaryFolder,
+        fullness: Fullness,
         open_sink: Callable[[], Sink],
         selector: selectors.BaseSelector,
     ) -> None:
         self.kept = Kept()
         self._plan = plan
         self._folder = folder
+        self._fullness = fullness
         self._open_sink = open_sink
         self._sink = open_sink()
         self._selector = selector
         self._queue = SaveQueue(random.random)
         self._savers: dict[int, Member] = {}
+        self._most_savers = plan.savers
         self._under_way: dict[int, set[int]] = {}
         """By saver: the numbers of what it was given."""
         self._ended: dict[int, Verdict] = {}
@@ -175,15 +179,22 @@ class Stores:
         return self._numbers
 
     def _has_free_saver(self) -> bool:
-        if len(self._savers) < self._plan.savers:
+        if len(self._savers) < self._most_savers:
             return True
         return any(len(numbers) < UNDER_WAY for numbers in self._under_way.values())
 
     def _hand_out(self, save: Save) -> None:
         """Give it to the saver with the least to do; make another while all are busy."""
         saver = min(self._under_way, key=lambda one: len(self._under_way[one]), default=None)
-        if saver is None or (self._under_way[saver] and len(self._savers) < self._plan.savers):
-            saver = self._fork()
+        if saver is None or (self._under_way[saver] and len(self._savers) < self._most_savers):
+            try:
+                saver = self._fork()
+            except OSError as error:
+                self._most_savers = max(1, len(self._savers))
+                if saver is None:
+                    reason = f"no process can be started to store outputs: {error.strerror}"
+                    self._answered(Saved(save.number, error=reason))
+                    return
         self._under_way[saver].add(save.number)
         try:
             self._savers[saver].channel.send(save)
@@ -193,7 +204,8 @@ class Stores:
     def _fork(self) -> int:
         self._numbers += 1
         number = self._numbers
-        self._savers[number] = fork_saver(number, self._folder.path, self._open_sink)
+        folder = self._folder.path
+        self._savers[number] = fork_saver(number, folder, self._open_sink, self._fullness)
         self._under_way[number] = set()
         channel = self._savers[number].channel
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(number))
@@ -221,7 +233,9 @@ class Stores:
         saver = self._savers.pop(number)
         self._selector.unregister(saver.channel)
         kill(saver)
-        self._queue.saver_died(self._under_way.pop(number))
+        # Not at once again: where memory or processes are short, the next one would die as well.
+        for under_way in self._under_way.pop(number):
+            self._answered(Saved(under_way, error="the process that stores outputs was killed"))
 
     def _look(self, now: float) -> None:
         """Have the output of what goes on stored, where it has grown."""

@@ -68,14 +68,6 @@ def test_output_of_a_run_that_goes_on_is_not_tried_again() -> None:
     assert number(one.next(0)) == 2
 
 
-def test_what_a_dead_saver_had_is_given_to_another() -> None:
-    one = queue(save(1), save(2, path="/b"))
-    one.next(0)
-    one.next(0)
-    one.saver_died([1, 2])
-    assert {number(one.next(0)), number(one.next(0))} == {1, 2}
-
-
 def test_patience_ends_with_all_that_stands_behind() -> None:
     one = queue(save(1, ATTEMPT), save(2), save(3, path="/b"))
     one.next(0)

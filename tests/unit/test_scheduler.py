@@ -137,3 +137,42 @@ def test_too_many_gpus_are_impossible() -> None:
     assert not one.is_impossible(task("a", gpus=2.0))
     assert one.is_impossible(task("a", gpus=3.0))
     assert not one.is_impossible(task("a"))
+
+
+def test_a_machine_that_takes_no_run_is_asked_again_after_growing_pauses() -> None:
+    one = scheduler(1)
+    one.add(task("a"))
+    now, pauses = 0.0, []
+    for _ in range(8):
+        assert start(one, now) == "a@0"
+        one.put_back(one.ended(0), now, is_blocked=True)
+        due = one.next_time()
+        assert due is not None
+        assert start(one, due - 0.01) is None
+        pauses.append(due - now)
+        now = due
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert one.blocked_seconds(now) == sum(pauses)
+
+
+def test_a_run_that_was_executed_ends_the_pause_of_all() -> None:
+    """Else the others would wait for the next event, which may be a minute away."""
+    one = scheduler(2)
+    for name in "ab":
+        one.add(task(name))
+        start(one)
+    one.put_back(one.ended(1), 0.0, is_blocked=True)
+    assert start(one, 0.1) is None
+    assert one.blocked_seconds(100.0) == 0
+    one.ended(0)
+    one.went_well()
+    assert start(one, 0.2) == "b@0"
+    assert one.blocked_seconds(100.0) == 0
+
+
+def test_ranks_that_cannot_be_had_are_not_used() -> None:
+    one = scheduler(4)
+    one.restrict({0, 2})
+    for name in "abc":
+        one.add(task(name))
+    assert [start(one) for _ in range(3)] == ["a@0", "b@2", None]

@@ -1,0 +1,109 @@
+"""Threads that do what they are given: as many as are wanted, or as the machine allows.
+
+Python's own pool keeps what it was given when it cannot start a thread, and does it at some later time, or never.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Optional, TypeVar
+
+IDLE_SECONDS = 5.0
+
+Item = TypeVar("Item")
+Do = Callable[[], None]
+
+
+def start_thread(serve: Do) -> None:
+    """Raises RuntimeError where the machine allows no more (`ulimit -u`, memory)."""
+    threading.Thread(target=serve, daemon=True).start()
+
+
+class Threads:
+    """Threads are started when they are needed, and leave when they are not. Several may give work at a time."""
+
+    def __init__(
+        self,
+        wanted: int,
+        start: Callable[[Do], None] = start_thread,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._wanted = wanted
+        self._idle_seconds = idle_seconds
+        self._start = start
+        self._count = 0
+        self._idle = threading.Semaphore(0)
+        self._starting = threading.Lock()
+        self._work: SimpleQueue[Do] = SimpleQueue()
+
+    def give(self, do: Do) -> None:
+        """Have it done by one of them; where there is none, by the caller."""
+        if self._idle.acquire(blocking=False):
+            self._work.put(do)
+        elif self._has_one_more(do):
+            return
+        elif self._count:
+            self._work.put(do)
+        else:
+            do()
+
+    def for_each(self, function: Callable[[Item], None], items: Iterable[Item]) -> None:
+        """Wait until all are done. Raises the first error; what had not begun by then is left out."""
+        futures: list[Future[None]] = []
+        for item in items:
+            futures.append(Future())
+            self.give(partial(_carry_out, futures[-1], function, item))
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _has_one_more(self, do: Do) -> bool:
+        """Start a thread that begins with this, if there can be one."""
+        with self._starting:
+            if self._count >= self._wanted:
+                return False
+            try:
+                self._start(partial(self._serve, do))
+            except RuntimeError:
+                return False
+            self._count += 1
+            return True
+
+    def _serve(self, first: Do) -> None:
+        do: Optional[Do] = first
+        while do is not None:
+            do()
+            do = self._next()
+
+    def _next(self) -> Optional[Do]:
+        """None: nobody has wanted this thread for a while, and runs may need its place among the processes."""
+        with suppress(Empty):
+            return self._work.get_nowait()
+        self._idle.release()
+        with suppress(Empty):
+            return self._work.get(timeout=self._idle_seconds)
+        if not self._idle.acquire(blocking=False):
+            return (
+                self._work.get()
+            )  # somebody counts on this thread, and is about to give it something
+        with self._starting:
+            self._count -= 1
+        return None
+
+
+def _carry_out(future: Future[None], function: Callable[[Item], None], item: Item) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        function(item)
+        future.set_result(None)
+    except BaseException as error:  # noqa: BLE001 - carried to whoever waits
+        future.set_exception(error)

@@ -1,0 +1,76 @@
+"""Work for a few threads, or for as many as there can be."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sc.executor.threads import Threads, start_thread
+
+LIMIT_SECONDS = 30
+
+
+def starts(count: int) -> Callable[[Callable[[], None]], None]:
+    """A machine that allows so many threads."""
+    left = [None] * count
+
+    def start(serve: Callable[[], None]) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start_thread(serve)
+
+    return start
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3, 8])
+def test_all_is_done_once_however_many_threads_there_can_be(allowed: int) -> None:
+    threads = Threads(8, starts(allowed))
+    done: list[int] = []
+    threads.for_each(done.append, range(100))
+    assert sorted(done) == list(range(100))
+    threads.give(lambda: done.append(100))
+    limit = time.monotonic() + LIMIT_SECONDS
+    while len(done) < 101:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+
+
+def test_no_more_threads_are_started_than_are_wanted_and_needed() -> None:
+    names: set[str] = set()
+    threads = Threads(2, starts(5))
+    threads.for_each(lambda _: names.add(threading.current_thread().name), [1])
+    assert len(names) == 1
+    both = threading.Barrier(2)
+    threads.for_each(lambda _: names.add(str(both.wait(LIMIT_SECONDS))), [1, 2])
+    threads.for_each(lambda _: names.add(threading.current_thread().name), range(50))
+    assert len(names - {"0", "1"}) <= 2
+
+
+def test_threads_leave_when_nobody_wants_them_and_come_back() -> None:
+    threads, before = Threads(4, idle_seconds=0.01), threading.active_count()
+    for _ in range(3):
+        both = threading.Barrier(2)
+        threads.for_each(lambda _, both=both: both.wait(LIMIT_SECONDS) and None, [1, 2])  # type: ignore[misc]
+        limit = time.monotonic() + LIMIT_SECONDS
+        while threading.active_count() > before:
+            assert time.monotonic() < limit
+            time.sleep(0.001)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 4])
+def test_the_first_error_is_raised_and_the_rest_left_out(allowed: int) -> None:
+    threads = Threads(4, starts(allowed))
+    done: list[int] = []
+
+    def act(number: int) -> None:
+        done.append(number)
+        if number == 3:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="3"):
+        threads.for_each(act, range(10_000))
+    assert len(done) == len(set(done))
