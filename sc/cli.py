@@ -15,16 +15,21 @@ from typing import TYPE_CHECKING, Optional
 
 from sc import __version__
 from sc.commands import WORDS, load
-from sc.commands.voice import mutter, open_streams, result, say
+from sc.commands.voice import mutter, open_streams, result, say, say_the_rest
 from sc.errors import ExitCode, InputError, Interrupted, ScError
 
 if TYPE_CHECKING:
     import argparse
 
 MACHINE_SAYS_NO = frozenset(
-    [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO]
+    [
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+        *(errno.EIO, errno.EAGAIN),
+    ]
 )
 """Troubles of this machine that may meet any line of code, and are not our bugs."""
+_NO_THREAD = "can't start new thread"
+"""How Python tells it; there is no errno."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -32,10 +37,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     open_streams()
     try:
+        return _code_of(words)
+    finally:
+        say_the_rest()
+
+
+def _code_of(words: list[str]) -> int:
+    """Do it, and tell what went wrong."""
+    try:
         code = _dispatch(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _nobody_reads()
+        return ExitCode.OK  # the reader of our stdout has left (`| head`): it had what it wanted
     except (KeyboardInterrupt, Interrupted) as error:
         say(f"sc: {str(error) or 'interrupted'}")
         return ExitCode.INTERRUPTED
@@ -71,6 +84,10 @@ def _run_command(words: list[str]) -> int:
         args = _parse(words)
     except SystemExit as leaving:  # argparse has printed the help that was asked for
         return int(leaving.code or 0)
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("the folder that you are in was removed: go to another one") from None
     return command.run(args)
 
 
@@ -142,10 +159,9 @@ def _tell(error: ScError) -> int:
 
 def _tell_trouble(error: Exception) -> int:
     """A full disk is told in a sentence; anything else that arrives here is our bug and keeps its traceback."""
-    if isinstance(error, OSError) and error.errno in MACHINE_SAYS_NO:
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"sc: {where}{error.strerror}; this machine has to be put right first")
-        _say_the_rest()
+    want = _want_of(error)
+    if want:
+        say(f"sc: {want}; this machine has to be put right first")
         return ExitCode.REFUSED
     told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     for line in told.splitlines():
@@ -154,21 +170,12 @@ def _tell_trouble(error: Exception) -> int:
     return ExitCode.REFUSED
 
 
-def _nobody_reads() -> int:
-    """The reader of our stdout has left (`| head`): it had what it wanted."""
-    _let_go_of_stdout()
-    return ExitCode.OK
-
-
-def _say_the_rest() -> None:
-    """What cannot be written to stdout is dropped: else Python tries again at its exit, fails, and ends with 120."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _let_go_of_stdout()
-
-
-def _let_go_of_stdout() -> None:
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+def _want_of(error: Exception) -> str:
+    """What this machine lacks; empty for an error that is of another kind."""
+    if isinstance(error, OSError) and error.errno in MACHINE_SAYS_NO:
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return "no thread can be started: raise `ulimit -u`"
+    return ""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Optional
 
-from sc.errors import InputError
+from sc.errors import InputError, StorageError
 
 MANIFEST, RECIPE = ".sc-split.json", "recipe.yaml"
 DEFAULT = "/tmp/commands"
@@ -79,9 +79,22 @@ def write(
     """Replace what the last split left by this one; gives back each part when its file is there.
 
     To be iterated to its end: `recipe.yaml` is written then. Whoever starts machines on the way need not wait for
-    the last part. `notes` is what `read` gives back: `sync` and `file_syncs_base_dir_url`.
+    the last part. `notes` is what `read` gives back: `sync` and `file_syncs_base_dir_url`. Raises StorageError, on a
+    full disk say: then there is no recipe.
     """
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        yield from _write(folder, parts, recipe, notes)
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename or folder} cannot be written: {error.strerror}; "
+            "put that right, or name another folder as COMMANDS_DIR"
+        ) from error
+
+
+def _write(
+    folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, Any]
+) -> Iterator[bytes]:
     with _lock(folder):
         old = list(_manifest(folder).get("files", []))
         _remove(folder, RECIPE if RECIPE in old else None)
@@ -158,8 +171,12 @@ def _put_part(folder: str, name: str, data: bytes) -> None:
     except FileExistsError:
         os.unlink(path)
         descriptor = os.open(path, flags, 0o666)
-    with open(descriptor, "wb") as file:
-        file.write(data)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+    except BaseException:
+        os.unlink(path)
+        raise
 
 
 def _put(folder: str, name: str, data: bytes) -> None:

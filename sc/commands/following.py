@@ -76,6 +76,7 @@ class Following:
         state, looks = self._observer.look(), 0
         while not state.is_complete and not self._is_abandoned(state):
             self._wait(state, pause)
+            self._tell_why_silent(state)
             pause = min(pause * 1.3, longest)
             state, looks = self._look_again(state), looks + 1
         seconds = time.monotonic() - self._since
@@ -94,12 +95,23 @@ class Following:
         except StorageError as error:
             if time.monotonic() - self._looked >= UNKNOWN_AFTER_SECONDS:
                 raise
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                self._display.tell(f"sc: {error}")
+            self._tell_once(error)
             return replace(state, troubles=[str(error)])
         self._looked = time.monotonic()
         return state
+
+    def _tell_why_silent(self, state: State) -> None:
+        """Workers that can write nothing any more cannot say so either: on a disk that is full, say."""
+        if state.workers and not state.live and self._followed.is_near:
+            try:
+                self._followed.storage.check(self._followed.url)
+            except StorageError as error:
+                self._tell_once(error)
+
+    def _tell_once(self, error: StorageError) -> None:
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            self._display.tell(f"sc: {error}")
 
     def _wait(self, state: State, seconds: float) -> None:
         """Show the state until the next look: the clock goes on, and the terminal may change its size."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import os
-import tempfile
 import time
 from array import array
 from collections.abc import Iterator, Sequence
@@ -195,17 +194,9 @@ def _dollars(workers: Sequence[Worker]) -> Optional[float]:
 
 def _write(path: str, data: bytes) -> None:
     """The page appears at once, whole."""
-    try:
-        descriptor, half = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".sc-")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; name another FILE") from None
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(half, 0o666 & ~mask)
-        os.replace(half, path)
-    except BaseException:
-        os.unlink(half)
-        raise
+    from sc.storage.atomic_files import draft, write_all
+    from sc.storage.local_errors import told
+
+    with told(path, "written"), draft(path) as new:
+        write_all(new.fd, data)
+        new.publish(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -36,6 +37,19 @@ def mutter(raw: str) -> None:
         pass
 
 
+def say_the_rest() -> None:
+    """What can never be written is dropped: else Python tries again at its exit, fails, and ends with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, stream.fileno())
+            os.close(devnull)
+        except ValueError:
+            continue
+
+
 def open_streams() -> None:
     """Make stdout and stderr take any text, whatever the locale is, and exist, even if they were closed."""
     _fill_closed_streams()
@@ -47,6 +61,21 @@ def open_streams() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    _unbuffer_talk()
+
+
+def _unbuffer_talk() -> None:
+    """What could not be written, on a full disk say, must not lie in a buffer: it would fail again at every fork, and
+    at the exit, which then is 120."""
+    buffer = getattr(sys.stderr, "buffer", None)
+    if isinstance(buffer, io.BufferedWriter):
+        encoding = sys.stderr.encoding
+        sys.stderr = io.TextIOWrapper(
+            buffer.raw,
+            encoding,
+            errors="backslashreplace",
+            write_through=True,
+        )
 
 
 def _fill_closed_streams() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -122,7 +121,6 @@ def look_up(names: list[str]) -> Mapping[str, str]:
 
 def _say(line: str) -> None:
     say(f"sc: {line}")
-    sys.stderr.flush()
 
 
 def _tell(worked: Worked) -> int:

@@ -11,6 +11,7 @@ import hashlib
 import os
 from array import array
 from bisect import bisect_right
+from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
 from sc.errors import InputError
@@ -62,11 +63,13 @@ class Memory:
         )
 
     def add(self, item: Item, modified: int) -> None:
-        """It is here now."""
-        self._file.write(array("Q", (_number(item.path), _version(item, modified))).tobytes())
+        """It is here now. On a full disk it may be forgotten, and is fetched again by the next pull."""
+        with suppress(OSError):
+            self._file.write(array("Q", (_number(item.path), _version(item, modified))).tobytes())
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
     def _read(self) -> tuple[array[int], array[int]]:
         self._file.seek(0)

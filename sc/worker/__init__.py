@@ -96,13 +96,16 @@ def work(job_url: str, here: Surroundings) -> Worked:
         desk = Desk(lambda: ClerkProcess(plan), here.say, lingers=here.lingers)
         try:
             prepared = _prepare(job_url, here, desk, signals)
+            if prepared is None or desk.job is None or signals:
+                return _not_begun(desk, signals)
+            ending = _execute(desk, desk.job, here, prepared)
         except ScError as error:
             here.say(str(error))
             desk.close("failed", str(error))
             return Worked(ExitCode.REFUSED, False, str(error))
-        if prepared is None or desk.job is None or signals:
-            return _not_begun(desk, signals)
-        ending = _execute(desk, desk.job, here, prepared)
+        except BaseException as error:
+            desk.close("failed", str(error))  # else the clerk would hold our claims for ever
+            raise
     desk.close(_state(ending, desk), desk.refusal or ending.reason)
     return conclude(ending, desk)
 
