@@ -1,0 +1,173 @@
+"""Few open files, few processes, little memory: the real `sc` makes do with what there is, or says so in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.faults import BATCH, SPLIT, Count, Trial
+from tests.e2e.program import Program
+from tests.processes.test_oom import HUNGRY, small_group
+from tests.servers import S3Server
+
+__all__ = ["small_group"]  # a fixture
+
+STRANGER = 54321
+"""A user with no other process; root is exempt from a limit of processes."""
+CAPABILITIES = "-all,+dac_override,+dac_read_search"
+"""It can read what root can, and is bound by its limits nevertheless."""
+
+
+@pytest.fixture
+def trial(program: Program, tmp_path: Path) -> Iterator[Trial]:
+    one = Trial(program, tmp_path)
+    try:
+        yield one
+    finally:
+        one.end_all()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(
+    request: pytest.FixtureRequest, trial: Trial, s3_environment: S3Server, bucket: str
+) -> str:
+    """Where outputs go."""
+    trial.environment = s3_environment.environment()
+    return f"s3://{bucket}/out" if request.param == "s3" else ""
+
+
+@pytest.mark.parametrize(("files", "nprocs"), [(64, 4), (64, 16), (64, 64), (32, 64)])
+def test_few_open_files_are_enough_for_fewer_slots(
+    trial: Trial, place: str, files: int, nprocs: int, record_property: Callable[..., None]
+) -> None:
+    count = Count(trial.folder, "EMFILE")
+    trial.before = ["prlimit", f"--nofile={files}:{files}", *(count.before if nprocs == 64 else ())]
+    trial.write(24, place, nprocs=nprocs)
+    ended = trial.run(*BATCH)
+    assert ended.returncode == 0, ended.stderr
+    trial.assert_all_whole()
+    trial.assert_nothing_left()
+    if nprocs == 64:
+        record_property("EMFILE", count.faults())
+        assert count.faults()
+
+
+def test_two_workers_with_few_open_files(trial: Trial, place: str) -> None:
+    trial.before = ["prlimit", "--nofile=64:64"]
+    trial.write(12, place, nprocs=16)
+    ended = trial.run(*SPLIT)
+    assert ended.returncode == 0, ended.stderr
+    trial.assert_all_whole()
+    trial.assert_nothing_left()
+
+
+@pytest.mark.parametrize("files", [8, 10, 12, 14])
+def test_too_few_open_files_are_told(trial: Trial, files: int) -> None:
+    trial.before = ["prlimit", f"--nofile={files}:{files}"]
+    trial.write(4, nprocs=4)
+    for words in (BATCH, SPLIT):
+        ended = trial.run(*words)
+        assert ended.returncode == 3
+        assert "open files" in ended.stderr or "have ended before their first run" in ended.stderr
+        assert trial.whole() == set()
+    trial.assert_nothing_left()
+
+
+@pytest.fixture
+def open_trial(program: Program, trial: Trial) -> Iterator[Trial]:
+    """In a folder that every user can reach."""
+    if os.geteuid() != 0:
+        pytest.skip("to become another user needs root")
+    folder = Path(tempfile.mkdtemp(prefix="sc-test-", dir="/tmp"))
+    one = Trial(program, folder)
+    try:
+        yield one
+    finally:
+        one.end_all()
+        shutil.rmtree(folder)
+
+
+def as_stranger(trial: Trial, processes: int) -> None:
+    """Let it be called by a user who may have so many processes, threads included."""
+    (trial.folder / "home").mkdir()
+    for folder in (trial.folder, trial.folder / "home", trial.temp):
+        folder.chmod(0o777)
+    home = trial.folder / "home"
+    user = ["setpriv", f"--reuid={STRANGER}", "--clear-groups", f"--inh-caps={CAPABILITIES}"]
+    trial.before = ["prlimit", f"--nproc={processes}:{processes}", *user]
+    trial.before += [f"--ambient-caps={CAPABILITIES}"]
+    trial.environment = {**trial.environment, "HOME": str(home), "XDG_CACHE_HOME": ""}
+
+
+@pytest.mark.parametrize("processes", [14, 24])
+def test_few_processes_are_enough_for_fewer_slots(
+    open_trial: Trial, trial: Trial, place: str, processes: int
+) -> None:
+    """As many keepers as could be made would leave no room for what they keep. The runs start no process themselves."""
+    open_trial.environment = trial.environment
+    open_trial.write(0, place)
+    as_stranger(open_trial, processes)
+    (open_trial.folder / "batch.txt").write_text("echo printed\n" * 16)
+    where = ["--remote-output-path", open_trial.place]
+    ended = open_trial.run("batch", "batch.txt", "--nprocs", "64", *where)
+    assert ended.returncode == 0, ended.stderr
+    assert "16 completed" in ended.stderr
+    open_trial.assert_nothing_left()
+
+
+def test_no_process_at_all_is_told(open_trial: Trial) -> None:
+    open_trial.write(4)
+    as_stranger(open_trial, 2)
+    for words in (BATCH, SPLIT):
+        ended = open_trial.run(*words)
+        assert ended.returncode == 3
+        assert ended.stderr.splitlines()[-1].startswith("sc: ")
+        assert open_trial.whole() == set()
+    open_trial.assert_nothing_left()
+
+
+def test_a_run_that_the_kernel_kills_for_want_of_memory_harms_no_other(
+    trial: Trial, small_group: Path
+) -> None:
+    """All of `sc` is in the same small control group: the kernel takes the largest."""
+    trial.write(8, seconds=0.2)
+    document = json.loads((trial.folder / "batch.json").read_text())
+    document["runs"].insert(
+        4, {"cmd": [sys.executable, "-c", HUNGRY], "remote_output_path": "hungry"}
+    )
+    for number, run in enumerate(
+        one for one in document["runs"] if "remote_output_path" not in one
+    ):
+        run["remote_output_path"] = str(number)
+    (trial.folder / "batch.json").write_text(json.dumps(document))
+    trial.before = ["sh", "-c", f'echo $$ > {small_group}/cgroup.procs; exec "$0" "$@"']
+    for words in (BATCH, SPLIT):
+        ended = trial.run(*words)
+        assert ended.returncode == 1, ended.stderr
+        assert "8 completed, 1 failed" in ended.stderr
+        assert (trial.folder / "out/hungry/status_code").read_text() == "137"
+        trial.assert_all_whole()
+        trial.assert_nothing_left()
+
+
+@pytest.mark.parametrize("megabytes", [30, 130, 250])
+def test_little_memory_for_sc_itself(trial: Trial, place: str, megabytes: int) -> None:
+    """It is done, or not begun; what cannot be stored at once is stored later."""
+    trial.write(8, place)
+    trial.before = ["prlimit", f"--as={megabytes << 20}"]
+    ended = trial.run(*BATCH)
+    if megabytes == 30:
+        assert ended.returncode == 3
+        assert "not enough memory" in ended.stderr
+        assert trial.whole() == set()
+    else:
+        assert ended.returncode == 0, ended.stderr
+        trial.assert_all_whole()
+    trial.assert_nothing_left()

@@ -1,0 +1,222 @@
+"""Disks without a byte or an inode left, wherever the real `sc` writes: it waits, or says so, and cuts nothing off."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.faults import BATCH, SPLIT, Ballast, Count, Trial, small_disk, wait_until
+from tests.e2e.program import Program
+from tests.servers import S3Server
+
+SMALL = {"bytes": "size=1200k", "inodes": "size=20m,nr_inodes=600"}
+
+
+@pytest.fixture(params=["bytes", "inodes"])
+def lacking(request: pytest.FixtureRequest) -> str:
+    """What there is no more of."""
+    return str(request.param)
+
+
+@pytest.fixture
+def trial(program: Program, tmp_path: Path) -> Iterator[Trial]:
+    one = Trial(program, tmp_path)
+    try:
+        yield one
+    finally:
+        one.end_all()
+
+
+def has_run(trial: Trial, count: int) -> Callable[[], bool]:
+    """So many runs are marked, as far as a folder tells."""
+    return lambda: len(list(trial.folder.glob("out/*/status_code"))) >= count
+
+
+def is_at_rest(trial: Trial) -> bool:
+    """No run goes on: all of them wait for room."""
+    for pid in trial.processes():
+        try:
+            words = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if b"SATURN_RUN_LOCAL_RANK=" in words:
+            return False
+    return True
+
+
+def give_back_at_rest(trial: Trial, ballast: Ballast) -> None:
+    """Room comes back while nobody writes: a run whose output was cut off a moment ago has been judged by then."""
+    wait_until(lambda: is_at_rest(trial), "all runs wait")
+    ballast.give_back()
+
+
+@pytest.mark.parametrize("words", [BATCH, SPLIT], ids=["batch", "split"])
+def test_outputs_on_a_full_disk_wait_for_room(
+    trial: Trial, lacking: str, words: tuple[str, ...], record_property: Callable[..., None]
+) -> None:
+    count = Count(trial.folder, "ENOSPC")
+    trial.before = count.before if words is BATCH else ()
+    with small_disk(trial.folder / "out", SMALL[lacking]) as disk:
+        trial.write(14, seconds=0.15)
+        ballast = Ballast(disk, lacking)
+        running = trial.start(*words)
+        wait_until(has_run(trial, 3), "some have ended")
+        ballast.take()
+        wait_until(lambda: is_at_rest(trial), "all runs wait")
+        assert len(trial.whole()) < 14
+        give_back_at_rest(trial, ballast)
+        ended = trial.end(running)
+        assert ended.returncode == 0, ended.stderr
+        trial.assert_all_whole()
+    trial.assert_nothing_left()
+    if words is BATCH:
+        record_property("ENOSPC", count.faults())
+        assert count.faults()
+
+
+@pytest.mark.parametrize("words", [BATCH, SPLIT], ids=["batch", "split"])
+def test_a_full_temp_folder_holds_runs_up_whose_outputs_go_to_s3(
+    trial: Trial, lacking: str, words: tuple[str, ...], s3_environment: S3Server, bucket: str
+) -> None:
+    trial.environment = s3_environment.environment()
+    with small_disk(trial.temp, SMALL[lacking]) as disk:
+        trial.write(8, f"s3://{bucket}/out")
+        ballast = Ballast(disk, lacking)
+        running = trial.start(*words)
+        wait_until(lambda: list(disk.glob("sc-run-*/lock")), "it has begun")
+        ballast.take()
+        wait_until(lambda: is_at_rest(trial), "all runs wait")
+        give_back_at_rest(trial, ballast)
+        ended = trial.end(running)
+        assert ended.returncode == 0, ended.stderr
+        trial.assert_all_whole()
+        trial.assert_nothing_left()
+
+
+def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_done(
+    trial: Trial, lacking: str
+) -> None:
+    with small_disk(trial.folder / "out", SMALL[lacking]) as disk:
+        trial.write(3)
+        Ballast(disk, lacking).take()
+        for words in (BATCH, SPLIT):
+            ended = trial.run(*words)
+            assert ended.returncode == 3
+            assert "cannot be written, the disk is full: free some space or inodes" in ended.stderr
+        assert trial.whole() == set()
+        assert not (trial.folder / "commands").exists()
+    trial.assert_nothing_left()
+
+
+def test_interrupted_while_it_waits_for_room_it_marks_nothing(trial: Trial) -> None:
+    with small_disk(trial.folder / "out", SMALL["bytes"]) as disk:
+        trial.write(14, seconds=0.15)
+        running = trial.start(*BATCH)
+        wait_until(has_run(trial, 3), "some have ended")
+        Ballast(disk, "bytes").take()
+        wait_until(lambda: is_at_rest(trial), "all runs wait")
+        running.send_signal(signal.SIGINT)
+        ended = trial.end(running)
+        assert ended.returncode == 130
+        assert f"{len(trial.whole())} completed" in ended.stderr
+    trial.assert_nothing_left()
+
+
+def test_a_full_commands_folder_is_told_and_holds_nothing_that_could_be_started(
+    trial: Trial, lacking: str
+) -> None:
+    options = {"bytes": "size=24k", "inodes": "size=5m,nr_inodes=10"}[lacking]
+    with small_disk(trial.folder / "commands", options) as disk:
+        trial.write(200)
+        ended = trial.run(*SPLIT)
+        assert ended.returncode == 3
+        (told,) = [line for line in ended.stderr.splitlines() if "No space left" in line]
+        assert told.endswith("put that right, or name another folder as COMMANDS_DIR")
+        assert not (disk / "recipe.yaml").exists()
+        assert all(path.stat().st_size for path in disk.iterdir())
+    assert not (trial.folder / "out").exists()
+    trial.assert_nothing_left()
+
+
+def test_a_job_whose_place_is_full_is_not_begun(trial: Trial, lacking: str) -> None:
+    options = {"bytes": "size=64k", "inodes": "size=5m,nr_inodes=12"}[lacking]
+    with small_disk(trial.folder / "out/.sc", options) as disk:
+        trial.write(60)
+        ended = trial.run(*SPLIT, "--batch-size", "1")
+        assert ended.returncode == 3
+        assert "cannot be written, the disk is full" in ended.stderr
+        assert list(disk.rglob("recipe.json")) == []
+        ended = trial.run(*BATCH)
+        assert ended.returncode == 0, ended.stderr
+    trial.assert_all_whole()
+    trial.assert_nothing_left()
+
+
+def test_the_place_of_a_job_that_runs_full_holds_it_up(trial: Trial, lacking: str) -> None:
+    with small_disk(trial.folder / "out/.sc", SMALL[lacking]) as disk:
+        trial.write(14, seconds=0.15)
+        ballast = Ballast(disk, lacking)
+        running = trial.start(*SPLIT)
+        wait_until(has_run(trial, 2), "some have ended")
+        ballast.take()
+        wait_until(lambda: is_at_rest(trial), "nothing more can be claimed")
+        ballast.give_back()
+        ended = trial.end(running)
+        assert ended.returncode == 0, ended.stderr
+        trial.assert_all_whole()
+    trial.assert_nothing_left()
+
+
+def test_a_pull_that_finds_no_room_goes_on_where_it_stopped(trial: Trial, lacking: str) -> None:
+    trial.write(60)
+    assert trial.run(*BATCH, "--quiet").returncode == 0
+    options = {"bytes": "size=400k", "inodes": "size=9m,nr_inodes=60"}[lacking]
+    with small_disk(trial.folder / "here", options) as disk:
+        ended = trial.run("pull", "batch.json", "here")
+        assert ended.returncode == 3
+        assert "objects were fetched; call it again for the rest" in ended.stderr
+        sizes = {path.stat().st_size for path in disk.rglob("stdout")}
+        assert sizes <= {path.stat().st_size for path in trial.folder.glob("out/*/stdout")}
+        assert list(disk.rglob(".sc-tmp-*")) == []
+    ended = trial.run("pull", "batch.json", "here")
+    assert ended.returncode == 0, ended.stderr
+    trial.place = str(trial.folder / "here")
+    trial.assert_all_whole()
+    trial.assert_nothing_left()
+
+
+def test_a_report_that_finds_no_room_leaves_the_old_one(trial: Trial, lacking: str) -> None:
+    trial.write(3)
+    assert trial.run(*BATCH, "--quiet").returncode == 0
+    with small_disk(trial.folder / "pages", SMALL[lacking]) as disk:
+        (disk / "report.html").write_text("old")
+        Ballast(disk, lacking).take()
+        ended = trial.run("report", "batch.json", "-o", "pages/report.html")
+        assert ended.returncode == 3
+        assert "pages/report.html cannot be written, the disk is full" in ended.stderr
+        assert (disk / "report.html").read_text() == "old"
+    trial.assert_nothing_left()
+
+
+def test_a_first_start_without_room_for_itself_says_so(trial: Trial, lacking: str) -> None:
+    trial.write(2)
+    with small_disk(trial.folder / "home", SMALL[lacking]) as disk:
+        trial.environment = {"HOME": str(disk), "XDG_CACHE_HOME": ""}
+        Ballast(disk, lacking).take()
+        ended = trial.run(*BATCH)  # there is another folder that it may use
+        assert ended.returncode == 0, ended.stderr
+        shutil.rmtree(next(trial.temp.glob("sc-*")))
+        trial.environment = {"SHIV_ROOT": str(disk)}
+        ended = trial.run(*BATCH)
+        assert (ended.returncode, ended.stdout) == (3, "")
+        assert "it cannot unpack itself into" in ended.stderr
+        assert [path.name for path in disk.iterdir() if not path.name.startswith("ballast")] in (
+            [],
+            [".cache"],
+        )
+    trial.assert_all_whole()
+    trial.assert_nothing_left()

@@ -1,0 +1,152 @@
+"""Room, processes and time run short in the middle of an execution: each run's output is that of one attempt, whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sc.executor.slot import FULL_LOOK_SECONDS
+from tests.e2e.faults import Ballast, small_disk
+from tests.processes.conftest import Execution, wait_until
+from tests.processes.jobs import JobUnderTest, title
+
+
+def gate(name: Path) -> str:
+    """Words of a shell that wait for a file."""
+    return f"until test -e {name}; do sleep 0.02; done"
+
+
+@pytest.fixture
+def full(near: Execution) -> Iterator[Ballast]:
+    """What can fill the disk on which the outputs lie."""
+    with small_disk(near.out, "size=400k") as disk:
+        yield Ballast(disk, "bytes")
+        assert near.process is None or near.process.wait(10) == 0
+
+
+def trouble(execution: Execution) -> str:
+    return str(execution.gauge().get("trouble", ""))
+
+
+def test_room_that_never_comes_back_ends_it_with_the_reason(near: Execution, full: Ballast) -> None:
+    full.take()
+    near.run({"cmd": "echo never"}, {"cmd": "echo never"}, blocked_patience_seconds=0.5)
+    assert near.outcomes() == []
+    ending = near.ending()
+    assert "no space is left" in ending["reason"] or "No space left" in ending["reason"]
+    assert (ending["kept_runs"], ending["was_interrupted"]) == (0, False)
+    assert not list(near.out.glob("*/status_code"))
+
+
+def test_a_second_attempt_that_met_a_full_disk_is_not_printed_twice(
+    near: Execution, full: Ballast
+) -> None:
+    second, go = near.folder / "second", near.folder / "go"
+    script = f'echo try; test "$SATURN_RUN_ATTEMPT" = 2 || exit 1; touch {second}; {gate(go)}; seq 50000; exit 0'
+    near.start({"cmd": script, "retries": 1}, nprocs=1)
+    wait_until(second.exists, "the second attempt goes on")
+    full.take()
+    go.touch()
+    wait_until(lambda: "no space is left" in trouble(near), "it is told")
+    full.give_back()
+    ended = near.finish()
+    assert [(one.code, one.attempt) for one in ended] == [(0, 2)]
+    assert near.read("0/stdout").splitlines() == ["try", *map(str, range(1, 50001))]
+    assert near.read("0/attempts/1/stdout") == "try\n"
+
+
+def test_a_second_attempt_whose_keeper_was_killed_is_not_printed_twice(near: Execution) -> None:
+    once = near.folder / "once"
+    script = (
+        f"echo try; test $SATURN_RUN_ATTEMPT = 2 || exit 1; mkdir {once} && kill -9 $PPID; echo end"
+    )
+    (ended,) = near.run({"cmd": script, "retries": 1}, nprocs=1)
+    assert (ended.code, ended.attempt) == (0, 2)
+    assert near.read("0/stdout") == "try\nend\n"
+
+
+def test_output_that_found_no_room_for_a_while_is_printed_again(
+    near: Execution, full: Ballast
+) -> None:
+    """The run does not care, its code is 0, and there is room again when it ends."""
+    begun, write, wrote, end = (near.folder / name for name in ("begun", "write", "wrote", "end"))
+    script = f"touch {begun}; {gate(write)}; seq 3000; touch {wrote}; {gate(end)}; echo end; exit 0"
+    near.start({"cmd": script})
+    wait_until(begun.exists, "it goes on")
+    full.take()
+    write.touch()
+    wait_until(wrote.exists, "its output is lost")
+    time.sleep(1.5 * FULL_LOOK_SECONDS)  # nobody can see that its keeper has looked
+    full.give_back()
+    end.touch()
+    assert [one.code for one in near.finish()] == [0]
+    assert near.read("0/stdout") == "".join(f"{n}\n" for n in range(1, 3001)) + "end\n"
+
+
+def test_savers_that_are_killed_again_and_again_are_not_made_without_a_pause(
+    far: Execution,
+) -> None:
+    """As by the kernel, for want of memory."""
+    far.start(*[{"cmd": "echo kept"}] * 6, nprocs=2)
+    killed: set[int] = set()
+    while len(killed) < 3:
+        savers = {pid for pid in far.processes() if (title(pid) or "").startswith("sc saver")}
+        for pid in savers - killed:
+            os.kill(pid, signal.SIGKILL)
+        killed |= savers
+        assert far.process is not None
+        if far.process.poll() is not None:
+            break
+    assert [one.code for one in far.finish()] == [0] * 6
+    assert [far.read(f"{i}/stdout") for i in range(6)] == ["kept\n"] * 6
+
+
+# A worker that was stopped for longer than its lease
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[JobUnderTest]:
+    one = JobUnderTest(str(tmp_path / "out"), tmp_path)
+    try:
+        yield one
+    finally:
+        one.end_all()
+
+
+@pytest.mark.parametrize("stopped", ["its clerk", "all but its runs", "all of it"])
+def test_who_was_stopped_for_longer_than_the_lease_lets_the_other_do_it(
+    job: JobUnderTest, tmp_path: Path, stopped: str
+) -> None:
+    """The first worker's runs print a whole page when they may go on, which is after the second has begun them."""
+    go = tmp_path / "go"
+    script = f"echo $$; touch {tmp_path}/begun; test -e {tmp_path}/second || {{ {gate(go)}; }}; seq 2000; echo $$"
+    job.stage([script] * 2, part=1, lease_seconds=3.0, nprocs=1)
+    job.work("--fleet", "local")
+    job.wait((tmp_path / "begun").exists, "a run goes on")
+    titles = {
+        "its clerk": ["sc clerk"],
+        "all but its runs": ["python3", "python", "sc clerk", "sc keeper 0"],
+    }
+    pids = job.processes(*titles.get(stopped, []))
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    (tmp_path / "second").touch()
+    job.work("--fleet", "local")
+    job.wait(lambda: job.is_done(2), "the second worker has done all")
+    go.touch()
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    for worker in job.workers:
+        worker.wait(60)
+    assert job.codes() == ["0", "0"]
+    for number in (0, 1):
+        first, *lines, last = job.stdout(number).splitlines()
+        assert first == last
+        assert lines == [str(line) for line in range(1, 2001)]
+    assert job.processes() == []
