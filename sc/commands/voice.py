@@ -115,11 +115,18 @@ def program(argv: Optional[Sequence[str]] = None, executable: Optional[str] = No
     found = shutil.which(name)
     if found is not None and os.path.realpath(found) == os.path.realpath(typed):
         return shlex.quote(name)
-    below = os.path.relpath(typed)
-    shown = typed if below.startswith("..") else os.path.join(".", below)
+    shown = _from_here(typed)
     if os.path.isfile(typed) and not os.access(typed, os.X_OK):
         return f"{shlex.quote(_short(python))} {shlex.quote(shown)}"
     return shlex.quote(shown)
+
+
+def _from_here(path: str) -> str:
+    try:
+        below = os.path.relpath(path)
+    except FileNotFoundError:  # the current folder was removed
+        return path
+    return path if below.startswith("..") else os.path.join(".", below)
 
 
 def _short(python: str) -> str:

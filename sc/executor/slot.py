@@ -61,7 +61,8 @@ class Keeper:
         self._sink = sink
         self._fullness = fullness
         self._environment = {**os.environb, **as_bytes(plan.environment)}
-        self._home = plan.working_directory or os.getcwd()
+        self._home = plan.working_directory
+        """None: where this process is anyway, even if that is removed."""
         self._home_descriptor = -1
         self._no_home = ""
         self._memory_kills = MemoryKills()
@@ -94,7 +95,8 @@ class Keeper:
     def _go_home(self) -> None:
         """Be where runs begin; a descriptor leads back there, even if the folder is removed meanwhile."""
         try:
-            os.chdir(self._home)
+            if self._home is not None:
+                os.chdir(self._home)
             flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
             self._home_descriptor = os.open(".", flags)
         except OSError as error:
