@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Optional
 
 from sc.executor.messages import Save
@@ -29,10 +30,20 @@ class TemporaryFolder:
         _remove_forsaken(self.parent)
         self.path = tempfile.mkdtemp(prefix=PREFIX, dir=self.parent)
         self._is_kept = False
-        self._lock = os.open(f"{self.path}/{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        # Now, as there may be no room for it when a member begins.
-        os.close(os.open(f"{self.path}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            self._lock = os.open(f"{self.path}/{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            # Now, as there may be no room for it when a member begins.
+            os.close(os.open(f"{self.path}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError:
+            remove_files(self.path)
+            raise
+
+    def __enter__(self) -> TemporaryFolder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
 
     def remove(self) -> None:
         """Remove all of it; but what was to be kept and could not be moved stays, and the lock alone goes."""
@@ -40,6 +51,7 @@ class TemporaryFolder:
             os.unlink(f"{self.path}/{LOCK}")
         else:
             shutil.rmtree(self.path, ignore_errors=True)
+            remove_files(self.path)
         os.close(self._lock)
 
     def keep(self, saves: Sequence[Save], kept: Optional[str]) -> str:
@@ -100,6 +112,15 @@ class Membership:
                 continue
             shutil.rmtree(self._folder, ignore_errors=True)
             return
+
+
+def remove_files(folder: str) -> None:
+    """A folder of ours, when not even a file more can be opened, as `shutil.rmtree` has to."""
+    for name in (LOCK, MEMBERS):
+        with suppress(OSError):
+            os.unlink(f"{folder}/{name}")
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def is_locked(path: str) -> bool:

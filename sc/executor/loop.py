@@ -38,28 +38,30 @@ def execute(plan: Plan, feed: Feed, open_sink: Callable[[], Sink]) -> Ending:
     SIGINT, SIGTERM and SIGHUP stop it: once politely, twice at once. `open_sink` is called in each process that
     stores something. To be called from the main thread, and in a process without other threads.
     """
-    loop = Loop(plan, feed, open_sink)
-    try:
-        return loop.run()
-    finally:
-        loop.close()
+    with TemporaryFolder(plan.temp_folder) as folder:
+        loop = Loop(plan, feed, open_sink, folder)
+        try:
+            return loop.run()
+        finally:
+            loop.close()
 
 
 class Loop:
     """All state of one execution."""
 
-    def __init__(self, plan: Plan, feed: Feed, open_sink: Callable[[], Sink]) -> None:
+    def __init__(
+        self, plan: Plan, feed: Feed, open_sink: Callable[[], Sink], folder: TemporaryFolder
+    ) -> None:
         self._plan = plan
         self._feed = feed
         self._scheduler = Scheduler(plan.nprocs, GpuPool(plan.gpus), random.random)
         self._strangers = frozenset(tree.children(os.getpid()))
         tree.adopt_orphans()
         self._limits = allow_open_files(plan.nprocs)
-        self._folder = TemporaryFolder(plan.temp_folder)
         self._selector = selectors.DefaultSelector()
         fullness = Fullness()
-        self._stores = Stores(plan, self._folder, fullness, open_sink, self._selector)
-        self._keeper = Keeper(plan, self._folder.path, open_sink(), fullness)
+        self._stores = Stores(plan, folder, fullness, open_sink, self._selector)
+        self._keeper = Keeper(plan, folder.path, open_sink(), fullness)
         self._keepers: dict[int, Member] = {}
         self._deaths: dict[str, int] = {}
         self._revoked: frozenset[int] = frozenset()
@@ -88,14 +90,13 @@ class Loop:
             self._wait(now)
 
     def close(self) -> None:
-        """Leave no process and no file, whatever happened."""
+        """Leave no process, whatever happened."""
         for rank in set(self._scheduler.live) & set(self._keepers):
             kill(self._keepers.pop(rank))
         dismiss(self._keepers.values())
         self._keepers.clear()
         self._stores.close()
         sweep_orphans(self._spared())
-        self._folder.remove()
         self._signals.restore()
         restore_open_files(self._limits)
         self._selector.close()
@@ -123,8 +124,8 @@ class Loop:
 
     def _lose_patience(self, now: float) -> None:
         """Nobody is going to put this machine right."""
-        seconds = self._scheduler.blocked_seconds(now)
-        if seconds >= self._plan.blocked_patience_seconds and not len(self._stores):
+        patience = self._plan.blocked_patience_seconds
+        if self._scheduler.blocked_seconds(now) >= patience and not len(self._stores):
             self._gave_up = self._blocked
 
     def _stop_all(self, at_once: bool) -> None:
@@ -141,9 +142,8 @@ class Loop:
         return self._feed.is_over() and self._scheduler.is_idle()
 
     def _ending(self) -> Ending:
-        kept = self._stores.kept
-        was_interrupted = self._signals.count > 0
-        return Ending(was_interrupted, kept.folder, kept.count, kept.reason or self._gave_up)
+        kept, reason = self._stores.kept, self._stores.kept.reason or self._gave_up
+        return Ending(self._signals.count > 0, kept.folder, kept.count, reason)
 
     # Starting
 
@@ -236,8 +236,8 @@ class Loop:
             self._run_ended(live, message)
 
     def _run_ended(self, live: Live, ended: Ended) -> None:
-        task, attempt = live.waiting.task, live.waiting.attempt
-        started = live.waiting.first_started or ended.started
+        task, attempt, started = live.waiting
+        started = started or ended.started
         if task.origin in self._revoked:
             self._stores.drop(ended.left)  # another machine has it, and writes to the same place
         elif not ended.is_final and ended.left is not None:
