@@ -21,7 +21,7 @@ from sc.executor.fullness import Fullness
 from sc.executor.gpus import GpuPool
 from sc.executor.limits import allow_open_files, restore_open_files
 from sc.executor.messages import Blocked, Ended, Start, Stop
-from sc.executor.outcomes import impossible, outcome_of
+from sc.executor.outcomes import impossible, lost, outcome_of
 from sc.executor.scheduler import Live, Scheduler
 from sc.executor.signals import Signals
 from sc.executor.slot import Keeper
@@ -164,10 +164,10 @@ class Loop:
     def _accept(self, task: Task, now: float) -> None:
         if task.origin in self._revoked:
             return
-        if not self._scheduler.is_impossible(task):
+        if self._scheduler.is_impossible(task):
+            self._stores.mark(task, impossible(self._plan, task, time.time()))
+        else:
             self._scheduler.add(task)
-            return
-        self._stores.mark(task, impossible(self._plan, task, time.time()))
 
     def _start(self, live: Live) -> None:
         if live.rank not in self._keepers and not self._fork_keepers(live):
@@ -270,9 +270,7 @@ class Loop:
         if self._deaths[path] < DEATHS:
             self._scheduler.put_back(live, time.monotonic(), is_blocked=False)
             return
-        reason = f"the process that watches it was killed {DEATHS} times"
-        ended = Ended(None, "lost", time.time(), time.time(), True, None, reason)
-        self._feed.ended(task, outcome_of(self._plan, task, live.waiting.attempt, rank, 0.0, ended))
+        self._feed.ended(task, lost(self._plan, live.waiting, rank, DEATHS, time.time()))
 
     def _spared(self) -> frozenset[int]:
         """The children of this process that are no orphans: the crew, the feed's, and those it had before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sc.executor import Plan, Task
 from sc.executor.messages import Ended
+from sc.executor.scheduler import Waiting
 from sc.model import Outcome, command_hash
 
 
@@ -12,6 +13,13 @@ def impossible(plan: Plan, task: Task, now: float) -> Outcome:
     reason = f"asks for {task.run.gpus or 0:g} GPUs, and {plan.machine} has {len(plan.gpus)}"
     ended = Ended(126, "not-started", now, now, True, None, reason)
     return outcome_of(plan, task, 1, -1, now, ended)
+
+
+def lost(plan: Plan, waiting: Waiting, rank: int, deaths: int, now: float) -> Outcome:
+    """Of a run under which so many keepers have died."""
+    reason = f"the process that watches it was killed {deaths} times"
+    ended = Ended(None, "lost", now, now, True, None, reason)
+    return outcome_of(plan, waiting.task, waiting.attempt, rank, 0.0, ended)
 
 
 def outcome_of(

@@ -10,6 +10,7 @@ from typing import Optional
 
 import pytest
 
+from sc.executor.fullness import Fullness
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
 from sc.executor.saver import Saver
 from sc.executor.saving import SaveQueue
@@ -120,7 +121,7 @@ def test_what_a_run_has_made_of_its_output_holds_nobody_up(tmp_path: Path, kind:
     (tmp_path / "run/stderr").mkdir()
     storage = MemoryStorage(Clock())
     ours, theirs = Pipe()
-    saver = Saver(Channel(theirs), str(tmp_path / "saver"), storage)
+    saver = Saver(Channel(theirs), str(tmp_path / "saver"), storage, Fullness())
     left = Save(1, kind, "s3://b/x", Left(str(tmp_path / "run"), None), 0, 1)
     storing = threading.Thread(target=saver.store, args=(left,), daemon=True)
     storing.start()
