@@ -65,8 +65,7 @@ class Loop:
         self._keepers: dict[int, Member] = {}
         self._deaths: dict[str, int] = {}
         self._revoked: frozenset[int] = frozenset()
-        self._blocked = ""
-        self._gave_up = ""
+        self._blocked = self._gave_up = ""
         self._has_all_keepers = False
         self._signals = Signals()
         self._stops_sent = 0
@@ -156,8 +155,7 @@ class Loop:
                 if task is None:
                     break
                 self._accept(task, now)
-            live = self._scheduler.next_start(now)
-            if live is None:
+            if (live := self._scheduler.next_start(now)) is None:
                 return
             self._start(live)
 
