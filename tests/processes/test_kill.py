@@ -35,7 +35,8 @@ def test_killed_a_hundred_times(tmp_path: Path) -> None:
     left = [number for number in range(RUNS) if not is_marked(out, number)]
     assert not was_killed(tmp_path, left or [0], None)
     assert_all_right(out)
-    assert os.listdir(temp) == []
+    # Of Python's own file, by which `tempfile` tries whether a folder can be written to, nobody knows when it is killed.
+    assert [name for name in os.listdir(temp) if name.startswith("sc-")] == []
 
 
 def was_killed(folder: Path, left: list[int], after_seconds: object) -> bool:
