@@ -4,13 +4,15 @@ Parts are taken from the front: large ones lie there, and small ones at the end,
 are known. As others are doing the same, a worker looks (a LIST of a block of 1,000 claims, see sc.blocks) and then
 takes a random one of the first that nobody has. Of how many, it learns by itself: at first of twice as many as there
 are workers, since all of them come at once and none needs a look to know that nothing is taken; of fewer with each
-part that it gets, and of more when somebody was faster. A worker that is alone believes its last look.
+part that it gets, and of more when somebody was faster. What it has seen it believes until it has its part: minutes
+later others have taken some. Only a worker that is alone goes on believing it.
 
 When no part is left that nobody has had, the *sweep* looks for those whose holder is lost: not done, and not renewed
 for longer than the lease.
 
-Requests for a part, with W workers: two, a LIST and a create, and W / 500 for the sweeps, in which each worker lists
-all blocks about twice; more only where all come or go at once. `bench/run.py claims` counts them.
+Requests for a part, `done` included: two for a worker that is alone, 3.1 with 20 workers and 600 parts, 4.1 with 200
+and 5,000, of which one is the claim, one or two are looks, and one is `done`; the sweeps are 2 W LISTs for each 1,000
+parts at most. More only where all come at once (`bench/run.py claims` counts them).
 """
 
 from __future__ import annotations
@@ -68,8 +70,8 @@ class Board:
         self._blocks = Blocks(parts)
         self._width = 2 * self._crowd
         """Of so many of the first free parts one is taken."""
-        for part in range(min(parts, self._width)):
-            self._blocks.of(part).is_fresh = True
+        self._is_new = True
+        self._has_met = False
         self._rest = Rest(0, 0.0, 0)
 
     def limit(self, written: int) -> None:
@@ -83,9 +85,10 @@ class Board:
         """
         while (part := self._pick()) is not None:
             block = self._blocks.of(part)
-            if not block.is_fresh:
+            if not block.is_fresh and not self._is_new:
                 self._list(block)
                 continue
+            self._is_new = False
             claim = self._try(block, part)
             if claim is not None:
                 return claim
@@ -122,12 +125,25 @@ class Board:
             claim = take(self._storage, self._job_url, part, self._worker, self._nonce())
         else:
             claim = take_over(self._storage, self._job_url, part, tag, self._worker, self._nonce())
+        self._learn_width(claim is not None)
         if claim is None:
-            self._width = min(2 * self._crowd, 2 * self._width + 1)
-        else:
-            self._width = max(1, self._width * 3 // 4)
-        block.is_fresh = claim is not None and self._crowd == 1
+            block.is_fresh = False
+        elif self._crowd > 1:
+            self._forget_looks()
         return claim
+
+    def _forget_looks(self) -> None:
+        """Until the next part is wanted, others will have taken some, wherever we have looked."""
+        for block in self._blocks:
+            block.is_fresh = False
+
+    def _learn_width(self, was_first: bool) -> None:
+        """Half as wide with each part, until somebody is faster for the first time; from then on by an eighth, and
+        three times as wide when somebody is: one try of ten is in vain then."""
+        if was_first:
+            self._width = max(1, self._width * 7 // 8 if self._has_met else self._width // 2)
+        else:
+            self._width, self._has_met = min(2 * self._crowd, 3 * self._width), True
 
     def _list(self, block: Block) -> Sequence[tuple[int, Entry]]:
         """Learn what is taken and what was given back; returns the claims that are held, with their parts."""

@@ -35,7 +35,7 @@ def test_killed_a_hundred_times(tmp_path: Path) -> None:
     left = [number for number in range(RUNS) if not is_marked(out, number)]
     assert not was_killed(tmp_path, left or [0], None)
     assert_all_right(out)
-    # Of Python's own file, by which `tempfile` tries whether a folder can be written to, nobody knows when it is killed.
+    # By a file of its own, which is none of ours, Python tries whether the temp folder can be written to.
     assert [name for name in os.listdir(temp) if name.startswith("sc-")] == []
 
 
