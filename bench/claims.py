@@ -28,10 +28,9 @@ SETTINGS: tuple[tuple[type[Crowd], Setting], ...] = (
     (Crowd, Setting(200, 5_000)),
     (Crowd, Setting(200, 5_000, deaths=10)),
     (Crowd, Setting(200, 5_000, boot_seconds=0.1)),
-    (Clerks, Setting(200, 5_000, deaths=10)),
+    (Clerks, Setting(20, 600, deaths=3)),
+    (Crowd, Setting(1_000, 1_000, boot_seconds=0.1)),
     (Crowd, Setting(1_000, 100_000)),
-    (Crowd, Setting(1_000, 100_000, deaths=50)),
-    (Crowd, Setting(1_000, 100_000, boot_seconds=0.1)),
 )
 
 
