@@ -156,7 +156,7 @@ case $command in
         unlock
         lint
         # Most tests wait for something: all of them go three at a time.
-        [ $# != 0 ] || set -- -n 3 --dist worksteal
+        [ $# != 0 ] || set -- -n 3 --dist loadgroup
         exec "$venv/bin/python" -m pytest "$@"
         ;;
     *)

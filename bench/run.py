@@ -10,7 +10,8 @@
     bench/run.py startup                    how soon the program is there, and how large it is
     bench/run.py idle                       64 slots that sleep: CPU and memory of sc itself
     bench/run.py million                    memory over a batch of 1,000,000 runs
-    bench/run.py claims                     requests of a thousand workers for 100,000 parts, simulated
+    bench/run.py claims                     requests of a thousand workers for their parts, simulated
+    bench/run.py claims --count 100000      the same for 100,000 parts too, which takes half an hour
     bench/run.py scan                       the status of 100,000 runs on a SeaweedFS of this machine
     bench/run.py tail                       how long the last run is waited for, simulated and real
     bench/run.py local --rounds 7 --json    the same, as data
@@ -48,12 +49,12 @@ from stopwatch import Failed
 MEASUREMENTS: dict[str, Any] = {
     "local": local_rate,
     "s3": s3_rate,
+    "scan": status_scan,
     "split": split_rate,
     "pull": pull_rate,
     "startup": startup,
     "idle": idle_cost,
     "million": million,
-    "scan": status_scan,
     "tail": tail,
     "claims": claims,
 }
@@ -97,9 +98,9 @@ def main() -> int:
             print(json.dumps({"measurement": name, **results[name]}, indent=1), flush=True)
         else:
             print(document.section(MEASUREMENTS[name], results[name]), flush=True)
-    if args.write:
-        words = " ".join([f"bench/run.py {args.measurement}", f"--rounds {args.rounds}"])
-        Path(args.write).write_text(document.page(MEASUREMENTS, results, words))
+        if args.write:
+            words = f"bench/run.py {args.measurement} --rounds {args.rounds}"
+            Path(args.write).write_text(document.page(MEASUREMENTS, results, words))
     return 0
 
 

@@ -73,13 +73,13 @@ class LocalFleet:
         tell(f"{launch.machines} {word} started on this machine")
 
     def follow(self, launch: Launch, storage: Storage, tell: Tell) -> None:
-        begun = self._now()
         while True:
             self._reap()
             is_alive = bool(find(launch.job_url))
-            for entry in storage.list(paths.join(launch.job_url, "workers")):
-                if entry.age_seconds <= self._now() - begun + 5.0:
-                    return
+            # Whatever is there is of this job: what an earlier one left was cleared. A worker may have come and gone
+            # while the last parts were still being written.
+            if next(iter(storage.list(paths.join(launch.job_url, "workers"))), None) is not None:
+                return
             if not is_alive:
                 raise CloudError(_why_dead(launch.job_url, storage))
             self._sleep(POLL_SECONDS)

@@ -25,6 +25,13 @@ def missing() -> str:
     return ""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One of these at a time: they start jobs as a person would, from the same folder of commands."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("cloud"))
+
+
 @pytest.fixture
 def cloud(tmp_path: Path, seaweed: S3Server) -> Iterator[Cloud]:
     if missing():

