@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -155,56 +154,3 @@ def test_talk_that_finds_no_room_changes_no_exit_code(trial: Trial) -> None:
     assert through_shell(trial, 'exec "$@" 2> /dev/full', "batch", "none.json").returncode == 2
     trial.assert_all_whole()
     trial.assert_nothing_left()
-
-
-def test_outputs_that_become_read_only_are_told_as_not_stored(trial: Trial) -> None:
-    with small_disk(trial.folder / "out", "size=5m") as disk:
-        trial.write(12, seconds=0.15, nprocs=1)
-        running = started_on_what_becomes_read_only(trial, disk)
-        marked = trial.whole()
-        wait_until(lambda: is_over(running) or can_be_marked_no_more(trial), "all is tried")
-        wait_until(lambda: remounted(disk, "rw"), "it can be written again")
-        ended = trial.end(running)
-        assert ended.returncode == 3, ended.stderr
-        whole = trial.whole()
-        assert whole >= marked
-        assert f"{len(whole)} completed, {12 - len(whole)} not stored" in ended.stderr
-        assert "Read-only file system" in ended.stderr
-    trial.assert_nothing_left()
-
-
-def started_on_what_becomes_read_only(trial: Trial, disk: Path) -> subprocess.Popen[str]:
-    """A batch in the middle of which nothing was open for a moment; one that was over before is done again."""
-    for _ in range(10):
-        running = trial.start(*BATCH)
-        wait_until(lambda: len(list(disk.glob("*/status_code"))) >= 2, "some have ended")
-        wait_until(lambda: is_over(running) or remounted(disk, "ro"), "nobody writes")  # noqa: B023
-        if not is_over(running) and len(trial.whole()) < 12:
-            return running
-        assert remounted(disk, "rw")
-        assert trial.end(running).returncode == 0
-        for path in disk.glob("[0-9]*"):
-            shutil.rmtree(path)
-    raise AssertionError("there was no moment in which nothing was open")
-
-
-def is_over(process: subprocess.Popen[str]) -> bool:
-    return process.poll() is not None
-
-
-def can_be_marked_no_more(trial: Trial) -> bool:
-    """No run goes on; but one may wait to be marked."""
-    return not [pid for pid in trial.processes() if "SATURN_RUN" in environment(pid)]
-
-
-def environment(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def remounted(disk: Path, how: str) -> bool:
-    """Refused while a file is open for writing."""
-    words = ["mount", "-o", f"remount,{how}", str(disk)]
-    return subprocess.run(words, stderr=subprocess.DEVNULL).returncode == 0
