@@ -25,15 +25,6 @@ CAPABILITIES = "-all,+dac_override,+dac_read_search"
 """It can read what root can, and is bound by its limits nevertheless."""
 
 
-@pytest.fixture
-def trial(program: Program, tmp_path: Path) -> Iterator[Trial]:
-    one = Trial(program, tmp_path)
-    try:
-        yield one
-    finally:
-        one.end_all()
-
-
 @pytest.fixture(params=["folder", "s3"])
 def place(
     request: pytest.FixtureRequest, trial: Trial, s3_environment: S3Server, bucket: str

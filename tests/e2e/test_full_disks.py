@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.faults import BATCH, SPLIT, Ballast, Count, Trial, small_disk, wait_until
-from tests.e2e.program import Program
 from tests.servers import S3Server
 
 SMALL = {"bytes": "size=1200k", "inodes": "size=20m,nr_inodes=600"}
@@ -20,15 +19,6 @@ SMALL = {"bytes": "size=1200k", "inodes": "size=20m,nr_inodes=600"}
 def lacking(request: pytest.FixtureRequest) -> str:
     """What there is no more of."""
     return str(request.param)
-
-
-@pytest.fixture
-def trial(program: Program, tmp_path: Path) -> Iterator[Trial]:
-    one = Trial(program, tmp_path)
-    try:
-        yield one
-    finally:
-        one.end_all()
 
 
 def has_run(trial: Trial, count: int) -> Callable[[], bool]:

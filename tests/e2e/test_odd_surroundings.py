@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
 from tests.e2e.faults import BATCH, SPLIT, Trial, small_disk, wait_until
-from tests.e2e.program import Program
 from tests.servers import S3Server
-
-
-@pytest.fixture
-def trial(program: Program, tmp_path: Path) -> Iterator[Trial]:
-    one = Trial(program, tmp_path)
-    try:
-        yield one
-    finally:
-        one.end_all()
 
 
 def through_shell(trial: Trial, script: str, *words: str) -> subprocess.CompletedProcess[str]:
