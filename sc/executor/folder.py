@@ -9,14 +9,15 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Optional
 
 from sc.executor.messages import Save
 
 PREFIX, KEPT_PREFIX, LOCK, MEMBERS = "sc-run-", "sc-kept-", "lock", "members"
 LAST_OUT_SECONDS = 5.0
+ALONE_SECONDS = 5.0
 
 
 class TemporaryFolder:
@@ -27,17 +28,17 @@ class TemporaryFolder:
 
     def __init__(self, parent: Optional[str]) -> None:
         self.parent = parent or tempfile.gettempdir()
-        _remove_forsaken(self.parent)
-        self.path = tempfile.mkdtemp(prefix=PREFIX, dir=self.parent)
         self._is_kept = False
-        try:
-            self._lock = os.open(f"{self.path}/{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            # Now, as there may be no room for it when a member begins.
-            os.close(os.open(f"{self.path}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError:
-            remove_files(self.path)
-            raise
+        with _alone_in(self.parent) as is_alone:
+            _remove_forsaken(self.parent, is_alone)
+            self.path = tempfile.mkdtemp(prefix=PREFIX, dir=self.parent)
+            try:
+                self._lock = _lock(f"{self.path}/{LOCK}", os.O_CREAT)
+                # Now, as there may be no room for it when a member begins.
+                os.close(os.open(f"{self.path}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600))
+            except OSError:
+                remove_files(self.path)
+                raise
 
     def __enter__(self) -> TemporaryFolder:
         return self
@@ -138,17 +139,56 @@ def is_locked(path: str) -> bool:
     return False
 
 
-def _remove_forsaken(parent: str) -> None:
-    """Remove the folders of executions that have died."""
+@contextmanager
+def _alone_in(parent: str) -> Iterator[bool]:
+    """While one execution makes its folder and locks it no other looks for folders without a lock. False where that
+    cannot be had: some network folders know no locks, and somebody may hold this one."""
+    with ExitStack() as stack:
+        try:
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, descriptor)
+            is_alone = _wait_for_lock(descriptor)
+        except OSError:
+            is_alone = False
+        yield is_alone
+
+
+def _wait_for_lock(descriptor: int) -> bool:
+    end = time.monotonic() + ALONE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def _remove_forsaken(parent: str, is_alone: bool) -> None:
+    """Remove the folders of executions that have died: those whose lock nobody holds, and the empty ones, whose owner
+    has not come so far as to lock them. What was kept has no lock, and is not empty."""
     for path in glob.glob(f"{glob.escape(parent)}/{PREFIX}*"):
         try:
-            lock = os.open(f"{path}/{LOCK}", os.O_RDWR)
+            lock = _lock(f"{path}/{LOCK}", 0)
+        except FileNotFoundError:
+            if is_alone:
+                with suppress(OSError):
+                    os.rmdir(path)
         except OSError:
-            continue  # another user's, or not locked yet
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            continue  # another user's, or its owner lives
+        else:
             shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            continue  # its owner lives
-        finally:
             os.close(lock)
+
+
+def _lock(path: str, flags: int) -> int:
+    """A descriptor of the file, with its lock. Raises OSError if somebody else has it."""
+    lock = os.open(path, os.O_RDWR | flags, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock

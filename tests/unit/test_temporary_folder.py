@@ -7,7 +7,9 @@ import os
 import time
 from pathlib import Path
 
-from sc.executor.folder import LAST_OUT_SECONDS, LOCK, Membership, TemporaryFolder
+import pytest
+
+from sc.executor.folder import LAST_OUT_SECONDS, LOCK, PREFIX, Membership, TemporaryFolder
 
 
 def test_members_of_a_living_loop_leave_at_once_and_the_folder_to_it(tmp_path: Path) -> None:
@@ -29,3 +31,23 @@ def test_the_last_member_of_a_dead_loop_removes_the_folder(tmp_path: Path) -> No
     assert os.path.exists(f"{folder.path}/{LOCK}")
     member.leave()
     assert os.listdir(tmp_path) == []
+
+
+def test_what_an_execution_left_that_died_in_its_first_moment_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f"{PREFIX}unlocked").mkdir()
+    (tmp_path / f"{PREFIX}kept/3").mkdir(parents=True)  # could not be moved, so that its lock went
+    living = TemporaryFolder(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == sorted([os.path.basename(living.path), f"{PREFIX}kept"])
+    living.remove()
+
+
+def test_who_is_not_alone_lets_folders_be_that_may_get_their_lock_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sc.executor.folder.ALONE_SECONDS", 0.0)
+    (tmp_path / f"{PREFIX}unlocked").mkdir()
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)  # as another does while it makes its own
+    TemporaryFolder(str(tmp_path)).remove()
+    assert os.listdir(tmp_path) == [f"{PREFIX}unlocked"]
+    os.close(other)
