@@ -20,7 +20,7 @@ leaves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional, Protocol
 
@@ -92,6 +92,9 @@ class Sink(Protocol):
 
     def put_file(self, place: str, path: str) -> None:
         """Store a file."""
+
+
+OpenSink = Callable[[], Sink]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import os
 import random
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 
 from sc.errors import ScError
-from sc.executor import Ending, Feed, Gauge, Plan, Sink, Task, tree
+from sc.executor import Ending, Feed, Gauge, OpenSink, Plan, Task, tree
 from sc.executor.crew import Member, dismiss, fork_keepers, kill, sweep_orphans
 from sc.executor.folder import TemporaryFolder
 from sc.executor.fullness import Fullness
@@ -32,14 +32,14 @@ DEATHS = 3
 LONGEST_WAIT_SECONDS = 3600.0
 
 
-def execute(plan: Plan, feed: Feed, open_sink: Callable[[], Sink]) -> Ending:
+def execute(plan: Plan, feed: Feed, open_sink: OpenSink, noted: Sequence[int] = ()) -> Ending:
     """Execute what the feed gives until it is over, and store it.
 
-    SIGINT, SIGTERM and SIGHUP stop it: once politely, twice at once. `open_sink` is called in each process that
-    stores something. To be called from the main thread, and in a process without other threads.
+    SIGINT, SIGTERM and SIGHUP stop it: once politely, twice at once; `noted` has those that have come to the caller's
+    handlers. `open_sink` is called in each process that stores. To be called from the main thread, and the only one.
     """
     with TemporaryFolder(plan.temp_folder) as folder:
-        loop = Loop(plan, feed, open_sink, folder)
+        loop = Loop(plan, feed, open_sink, folder, Signals(noted))
         try:
             return loop.run()
         finally:
@@ -50,7 +50,7 @@ class Loop:
     """All state of one execution."""
 
     def __init__(
-        self, plan: Plan, feed: Feed, open_sink: Callable[[], Sink], folder: TemporaryFolder
+        self, plan: Plan, feed: Feed, open_sink: OpenSink, folder: TemporaryFolder, signals: Signals
     ) -> None:
         self._plan = plan
         self._feed = feed
@@ -67,7 +67,7 @@ class Loop:
         self._revoked: frozenset[int] = frozenset()
         self._blocked = self._gave_up = ""
         self._has_all_keepers = False
-        self._signals = Signals()
+        self._signals = signals
         self._stops_sent = 0
         self._next_tick = 0.0
         self._selector.register(self._signals, selectors.EVENT_READ, self._signals.drain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -15,9 +16,10 @@ class Signals:
     is told by its pipe), wakes them. Handlers do not outlive an exec, so that runs have none of it.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        """How many have come that stop an execution."""
+    def __init__(self, noted: Sequence[int] = ()) -> None:
+        """`noted`: those that came before, to a handler that goes on adding to this until ours takes its place."""
+        self._noted = noted
+        self._count = 0
         self._wake, self._wake_end = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_end, False)
@@ -28,6 +30,11 @@ class Signals:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN  # nohup
         }
         self._old_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._only_wake)
+
+    @property
+    def count(self) -> int:
+        """How many have come that stop an execution."""
+        return len(self._noted) + self._count
 
     def fileno(self) -> int:
         return self._wake
@@ -45,7 +52,7 @@ class Signals:
         os.close(self._wake_end)
 
     def _add(self, number: int, frame: object) -> None:
-        self.count += 1
+        self._count += 1
 
     def _only_wake(self, number: int, frame: object) -> None:
         """There is nothing to count."""

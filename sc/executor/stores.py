@@ -9,11 +9,11 @@ import os
 import random
 import selectors
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from sc.executor import Plan, Sink, Task
+from sc.executor import OpenSink, Plan, Task
 from sc.executor.crew import Member, dismiss, fork_saver, kill
 from sc.executor.folder import TemporaryFolder
 from sc.executor.fullness import Fullness
@@ -52,7 +52,7 @@ class Stores:
         plan: Plan,
         folder: TemporaryFolder,
         fullness: Fullness,
-        open_sink: Callable[[], Sink],
+        open_sink: OpenSink,
         selector: selectors.BaseSelector,
     ) -> None:
         self.kept = Kept()

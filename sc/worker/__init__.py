@@ -30,7 +30,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
@@ -98,7 +98,7 @@ def work(job_url: str, here: Surroundings) -> Worked:
             prepared = _prepare(job_url, here, desk, signals)
             if prepared is None or desk.job is None or signals:
                 return _not_begun(desk, signals)
-            ending = _execute(desk, desk.job, here, prepared)
+            ending = _execute(desk, desk.job, here, prepared, signals)
         except ScError as error:
             here.say(str(error))
             desk.close("failed", str(error))
@@ -174,7 +174,9 @@ def _not_begun(desk: Desk, signals: list[int]) -> Worked:
     return Worked(code, was_stopped, desk.why_stopping)
 
 
-def _execute(desk: Desk, job: Job, here: Surroundings, prepared: Prepared) -> Ending:
+def _execute(
+    desk: Desk, job: Job, here: Surroundings, prepared: Prepared, signals: Sequence[int]
+) -> Ending:
     nprocs = job.nprocs or default_nprocs(here.environment)
     plan = Plan(
         nprocs=nprocs,
@@ -185,7 +187,7 @@ def _execute(desk: Desk, job: Job, here: Surroundings, prepared: Prepared) -> En
     )
     here.say(f"{here.identity.worker} works on {job.name}, {nprocs} runs at a time.")
     desk.begin(nprocs)
-    return execute(plan, desk, here.open_storage)
+    return execute(plan, desk, here.open_storage, signals)
 
 
 def _state(ending: Ending, desk: Desk) -> str:

@@ -98,6 +98,27 @@ def test_sigterm_gives_back_the_claims_at_once(any_job: JobUnderTest) -> None:
     assert [beat.state for beat in job.heartbeats()] == ["interrupted"]
 
 
+def test_a_signal_between_preparing_and_the_first_run_is_not_lost(
+    job: JobUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker asks for its GPUs just then."""
+    asked, go, tools = job.folder / "asked", job.folder / "go", job.folder / "tools"
+    tools.mkdir()
+    program = f"#!/bin/sh\ntouch {asked}\nuntil test -e {go}; do sleep 0.02; done\n"
+    (tools / "nvidia-smi").write_text(program)
+    (tools / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    job.stage(["touch begun; sleep 300"] * 2, part=1)
+    worker = job.work()
+    job.wait(asked.exists, "it asks for GPUs")
+    worker.send_signal(signal.SIGTERM)
+    go.touch()
+    assert worker.wait(60) == 130
+    assert not (job.folder / "begun").exists()
+    assert [beat.state for beat in job.heartbeats()] == ["interrupted"]
+
+
 def test_stop_ends_all_workers(job: JobUnderTest) -> None:
     job.stage(["sleep 300"] * 8, part=2)
     workers = [job.work(), job.work()]
