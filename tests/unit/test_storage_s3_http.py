@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -189,6 +190,9 @@ def test_an_answer_may_be_the_last_of_its_connection(method: str) -> None:
     connections = plain()
     with serving(saying(last)) as server:
         assert ask(connections, server, method).status == 200
+        idle = connections.idle_socket(server.url)
+        assert idle is not None
+        select.select([idle], [], [], 10)  # the server closes it a moment after its answer
         assert ask(connections, server, method).status == 200
         assert server.connections == 2
         connections.close()
