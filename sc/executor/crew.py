@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple, NoReturn, Optional, TypeVar
 
-from sc.executor import Sink, tree
+from sc.executor import OpenSink, tree
 from sc.executor.fullness import Fullness
 from sc.executor.limits import Limits, restore_open_files
 from sc.executor.messages import Channel
@@ -49,9 +49,7 @@ def fork_keepers(keeper: Keeper, ranks: Sequence[int], limits: Optional[Limits])
     return _fork(body, [b"sc keeper %d" % rank for rank in ranks], SPARE_DESCRIPTORS)
 
 
-def fork_saver(
-    number: int, folder: str, open_sink: Callable[[], Sink], fullness: Fullness
-) -> Member:
+def fork_saver(number: int, folder: str, open_sink: OpenSink, fullness: Fullness) -> Member:
     """Raises OSError where the machine allows no more processes or open files."""
 
     def body(position: int, channel: Channel) -> NoReturn:
@@ -155,6 +153,8 @@ def _be(body: Body, position: int, connection: Connection, title: bytes, highest
         os.closerange(connection.fileno() + 1, highest + 1)
         tree.rename_process(title)
         body(position, Channel(connection))
+    except MemoryError:
+        os._exit(1)  # whoever reads the pipe has another do it
     except BaseException:  # noqa: BLE001 - nothing may return from here into the loop's own code
         traceback.print_exc()
     finally:

@@ -1,6 +1,7 @@
 """A saver: a process that stores what runs have left, several at a time, `status_code` last of all.
 
-It tries each once; the loop decides when it is tried again.
+It tries each once; the loop decides when it is tried again. Where it has not even the memory to answer it ends, and
+the loop has another do what it was given.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Saver:
         self._sink = sink
         self._fullness = fullness
         self._answering = threading.Lock()
-        self._runs = Threads(RUNS_AT_A_TIME)
-        self._files = Threads(FILES_AT_A_TIME)
+        self._runs = Threads(RUNS_AT_A_TIME, fail=_end)
+        self._files = Threads(FILES_AT_A_TIME, fail=_end)
 
     def serve(self) -> NoReturn:
         """Store what the loop sends, until the loop is gone."""
@@ -44,6 +45,8 @@ class Saver:
                 self._runs.give(partial(self._answer, self._channel.receive()))
         except (EOFError, OSError):
             os._exit(0)
+        except MemoryError:
+            _end()
 
     def _answer(self, save: Save) -> None:
         try:
@@ -102,6 +105,10 @@ class Saver:
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 data = file.read(1 << 21)
         self._sink.put(place, data)
+
+
+def _end() -> NoReturn:
+    os._exit(1)
 
 
 def find_results(folder: str, skip: Callable[[str], None]) -> Iterator[tuple[str, str]]:

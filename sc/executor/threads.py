@@ -5,6 +5,7 @@ Python's own pool keeps what it was given when it cannot start a thread, and doe
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -20,20 +21,28 @@ Do = Callable[[], None]
 
 
 def start_thread(serve: Do) -> None:
-    """Raises RuntimeError where the machine allows no more (`ulimit -u`, memory)."""
-    threading.Thread(target=serve, daemon=True).start()
+    """Raises RuntimeError where the machine allows no more (`ulimit -u`, memory).
+
+    `threading.Thread.start` would wait for ever for a thread that found no memory to say that it has begun.
+    """
+    _thread.start_new_thread(serve, ())
 
 
 class Threads:
-    """Threads are started when they are needed, and leave when they are not. Several may give work at a time."""
+    """Threads are started when they are needed, and leave when they are not. Several may give work at a time.
+
+    Where even a thread's own steps fail, as memory is short, `fail` is called: what it was given may be lost.
+    """
 
     def __init__(
         self,
         wanted: int,
         start: Callable[[Do], None] = start_thread,
         idle_seconds: float = IDLE_SECONDS,
+        fail: Do = lambda: None,
     ) -> None:
         self._wanted = wanted
+        self._fail = fail
         self._idle_seconds = idle_seconds
         self._start = start
         self._count = 0
@@ -79,9 +88,13 @@ class Threads:
 
     def _serve(self, first: Do) -> None:
         do: Optional[Do] = first
-        while do is not None:
-            do()
-            do = self._next()
+        try:
+            while do is not None:
+                do()
+                do = self._next()
+        except BaseException:
+            self._fail()
+            raise
 
     def _next(self) -> Optional[Do]:
         """None: nobody has wanted this thread for a while, and runs may need its place among the processes."""

@@ -147,4 +147,4 @@ def account_trouble(purpose: Purpose, error: Exception) -> StorageError:
         return StorageError(f"{start}{text}: repair that file.")
     if isinstance(error, ValueError) and "endpoint" in text.lower():
         return StorageError(f"{start}{text}: correct AWS_ENDPOINT_URL, such as http://host:9000.")
-    return StorageError(f"{start}its credentials cannot be had ({text}): {_CREDENTIALS}.")
+    return StorageError(f"{start}its credentials cannot be had ({text or kind}): {_CREDENTIALS}.")

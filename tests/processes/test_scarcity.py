@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from sc.executor.crew import dismiss, fork_saver
+from sc.executor.fullness import Fullness
+from sc.executor.messages import ALL, Channel, Left, Save, Saved
 from sc.executor.slot import FULL_LOOK_SECONDS
 from tests.e2e.faults import Ballast, small_disk
+from tests.fakes.far_folder import FarFolder
 from tests.processes.conftest import Execution, wait_until
 from tests.processes.jobs import JobUnderTest, title
 
@@ -86,6 +90,32 @@ def test_output_that_found_no_room_for_a_while_is_printed_again(
     end.touch()
     assert [one.code for one in near.finish()] == [0]
     assert near.read("0/stdout") == "".join(f"{n}\n" for n in range(1, 3001)) + "end\n"
+
+
+@pytest.mark.parametrize("step", ["store", "send", "receive"])
+def test_a_saver_without_memory_ends_so_that_another_does_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """But what it could not store it says, as long as it can."""
+
+    def fail(*given: object) -> None:
+        raise MemoryError
+
+    if step != "store":
+        monkeypatch.setattr(Channel, step, fail)
+    monkeypatch.setattr(FarFolder, "put", fail)
+    left = tmp_path / "left"
+    left.mkdir()
+    saver = fork_saver(1, str(tmp_path), lambda: FarFolder(str(tmp_path)), Fullness())
+    monkeypatch.undo()
+    saver.channel.send(Save(7, ALL, "far:/0", Left(str(left), None), 0))
+    if step == "store":
+        assert saver.channel.receive() == Saved(7, error="MemoryError")
+        dismiss([saver])
+    else:
+        with pytest.raises((EOFError, ConnectionResetError)):
+            saver.channel.receive()
+        assert os.waitpid(saver.pid, 0) == (saver.pid, 1 << 8)
 
 
 def test_savers_that_are_killed_again_and_again_are_not_made_without_a_pause(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -51,12 +53,12 @@ def test_no_more_threads_are_started_than_are_wanted_and_needed() -> None:
 
 
 def test_threads_leave_when_nobody_wants_them_and_come_back() -> None:
-    threads, before = Threads(4, idle_seconds=0.01), threading.active_count()
+    threads, before = Threads(4, idle_seconds=0.01), _thread._count()
     for _ in range(3):
         both = threading.Barrier(2)
         threads.for_each(lambda _, both=both: both.wait(LIMIT_SECONDS) and None, [1, 2])  # type: ignore[misc]
         limit = time.monotonic() + LIMIT_SECONDS
-        while threading.active_count() > before:
+        while _thread._count() > before:
             assert time.monotonic() < limit
             time.sleep(0.001)
 
@@ -74,3 +76,21 @@ def test_the_first_error_is_raised_and_the_rest_left_out(allowed: int) -> None:
     with pytest.raises(ValueError, match="3"):
         threads.for_each(act, range(10_000))
     assert len(done) == len(set(done))
+
+
+@pytest.mark.parametrize("failing", ["what it is given", "its own step"])
+def test_who_has_them_is_told_when_one_of_them_fails(
+    failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where memory is short: what it was given may never be done."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: None)
+    told = threading.Event()
+    threads = Threads(2, fail=told.set)
+
+    def fail() -> None:
+        raise MemoryError
+
+    if failing == "its own step":
+        monkeypatch.setattr(threads, "_next", fail)
+    threads.give(fail if failing == "what it is given" else (lambda: None))
+    assert told.wait(LIMIT_SECONDS)
