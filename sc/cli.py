@@ -29,7 +29,8 @@ MACHINE_SAYS_NO = frozenset(
 )
 """Troubles of this machine that may meet any line of code, and are not our bugs."""
 _NO_THREAD = "can't start new thread"
-"""How Python tells it; there is no errno."""
+_NO_MEMORY = ("failed to map segment from shared object", "can't allocate read lock")
+"""How Python and the loader of its modules tell it; there is no errno."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -174,7 +175,7 @@ def _want_of(error: Exception) -> str:
     """What this machine lacks; empty for an error that is of another kind."""
     if isinstance(error, OSError) and error.errno in MACHINE_SAYS_NO:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or str(error).endswith(_NO_MEMORY):
         return "there is not enough memory"
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
         return "no thread can be started: raise `ulimit -u`"

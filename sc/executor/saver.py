@@ -18,10 +18,13 @@ from typing import NoReturn
 from sc.executor import Sink
 from sc.executor.folder import Membership
 from sc.executor.fullness import Fullness
+from sc.executor.memory import use_one_heap
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
 from sc.executor.room import empty_folder, remove_tree
 from sc.executor.threads import Threads
 
+STACK_BYTES = 1 << 20
+"""Of a thread, in place of 8 MiB: where memory is limited (`ulimit -v`), the threads left none for what they store."""
 RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
 """Threads of one saver. A put to S3 takes 20 to 60 ms, nearly all of it waiting."""
 
@@ -35,6 +38,8 @@ class Saver:
         self._sink = sink
         self._fullness = fullness
         self._answering = threading.Lock()
+        threading.stack_size(STACK_BYTES)
+        use_one_heap()
         self._runs = Threads(RUNS_AT_A_TIME, fail=_end)
         self._files = Threads(FILES_AT_A_TIME, fail=_end)
 
@@ -51,6 +56,8 @@ class Saver:
     def _answer(self, save: Save) -> None:
         try:
             saved = Saved(save.number, note=self.store(save))
+        except MemoryError:
+            saved = Saved(save.number, error="there is not enough memory")
         except Exception as error:  # noqa: BLE001 - whatever it is, this is not stored and is tried again
             saved = Saved(save.number, error=str(error) or type(error).__name__)
         try:
@@ -99,11 +106,14 @@ class Saver:
         place, path = put
         data = b""
         if _is_plain_file(path):
-            if os.path.getsize(path) > 1 << 20:
+            size = os.path.getsize(path)
+            if size > 1 << 20:
                 self._sink.put_file(place, path)
                 return
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-                data = file.read(1 << 21)
+                data = file.read(
+                    size
+                )  # takes the memory for as much as it is told, whatever there is
         self._sink.put(place, data)
 
 

@@ -15,6 +15,8 @@ from queue import Empty, SimpleQueue
 from typing import Optional, TypeVar
 
 IDLE_SECONDS = 5.0
+BEGIN_SECONDS = 20.0
+"""After so long a thread that was started has not begun, and never will."""
 
 Item = TypeVar("Item")
 Do = Callable[[], None]
@@ -23,7 +25,7 @@ Do = Callable[[], None]
 def start_thread(serve: Do) -> None:
     """Raises RuntimeError where the machine allows no more (`ulimit -u`, memory).
 
-    `threading.Thread.start` would wait for ever for a thread that found no memory to say that it has begun.
+    Not by `threading`, which waits for ever for a thread that finds no memory for its first step.
     """
     _thread.start_new_thread(serve, ())
 
@@ -31,7 +33,8 @@ def start_thread(serve: Do) -> None:
 class Threads:
     """Threads are started when they are needed, and leave when they are not. Several may give work at a time.
 
-    Where even a thread's own steps fail, as memory is short, `fail` is called: what it was given may be lost.
+    Where a thread's own steps fail, be it the first, as memory is short, `fail` is called: what it was given may be
+    lost.
     """
 
     def __init__(
@@ -40,9 +43,11 @@ class Threads:
         start: Callable[[Do], None] = start_thread,
         idle_seconds: float = IDLE_SECONDS,
         fail: Do = lambda: None,
+        begin_seconds: float = BEGIN_SECONDS,
     ) -> None:
         self._wanted = wanted
         self._fail = fail
+        self._begin_seconds = begin_seconds
         self._idle_seconds = idle_seconds
         self._start = start
         self._count = 0
@@ -79,16 +84,21 @@ class Threads:
         with self._starting:
             if self._count >= self._wanted:
                 return False
+            begun = threading.Lock()
+            begun.acquire()
             try:
-                self._start(partial(self._serve, do))
+                self._start(partial(self._serve, do, begun))
             except RuntimeError:
                 return False
+            if not begun.acquire(timeout=self._begin_seconds):
+                self._fail()
             self._count += 1
             return True
 
-    def _serve(self, first: Do) -> None:
+    def _serve(self, first: Do, begun: threading.Lock) -> None:
         do: Optional[Do] = first
         try:
+            begun.release()
             while do is not None:
                 do()
                 do = self._next()

@@ -162,6 +162,8 @@ class Client:
         try:
             endpoint = self._endpoint(ask.bucket)
             keys = self._account.keys()
+        except MemoryError:
+            raise
         except Exception as error:  # botocore's errors have no common root
             if self._met and type(error).__name__ in _PASSING_ACCOUNT_TROUBLE:
                 raise Trouble(str(error), reached=False) from error

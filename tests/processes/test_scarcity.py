@@ -110,7 +110,7 @@ def test_a_saver_without_memory_ends_so_that_another_does_its_work(
     monkeypatch.undo()
     saver.channel.send(Save(7, ALL, "far:/0", Left(str(left), None), 0))
     if step == "store":
-        assert saver.channel.receive() == Saved(7, error="MemoryError")
+        assert saver.channel.receive() == Saved(7, error="there is not enough memory")
         dismiss([saver])
     else:
         with pytest.raises((EOFError, ConnectionResetError)):

@@ -94,3 +94,10 @@ def test_who_has_them_is_told_when_one_of_them_fails(
         monkeypatch.setattr(threads, "_next", fail)
     threads.give(fail if failing == "what it is given" else (lambda: None))
     assert told.wait(LIMIT_SECONDS)
+
+
+def test_who_has_them_is_told_of_a_thread_that_never_begins() -> None:
+    told = threading.Event()
+    threads = Threads(2, start=lambda serve: None, fail=told.set, begin_seconds=0.0)
+    threads.give(lambda: None)
+    assert told.is_set()
