@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -22,33 +23,31 @@ WORDS = {"completed": "completed", "error": "failed", "": "incomplete"}
 @pytest.fixture(scope="session")
 def saturn(checkout: Path) -> Path:
     """That client's `sc`, in an environment of its own, made from requirements/saturn.txt."""
-    pins = checkout / "requirements/saturn.txt"
     venv = checkout / ".build" / f"saturn-{sys.version_info[0]}.{sys.version_info[1]}"
-    installed = venv / "installed.txt"
-    if not installed.exists() or installed.read_bytes() != pins.read_bytes():
-        shutil.rmtree(venv, ignore_errors=True)
-        steps: Sequence[Sequence[object]] = (
-            [sys.executable, "-m", "venv", venv],
-            [
-                venv / "bin/python",
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--no-deps",
-                "--require-hashes",
-                "-r",
-                pins,
-            ],
-        )
-        for step in steps:
-            done = subprocess.run(
-                [str(word) for word in step], capture_output=True, text=True, timeout=LIMIT_SECONDS
-            )
-            if done.returncode:
-                pytest.skip(f"saturn-client cannot be installed: {done.stderr.strip()[-300:]}")
-        installed.write_bytes(pins.read_bytes())
+    with open(
+        f"{venv}.lock", "w"
+    ) as lock:  # tests of several processes may want it at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make_environment(venv, checkout / "requirements/saturn.txt")
     return venv / "bin/sc"
+
+
+def make_environment(venv: Path, pins: Path) -> None:
+    """With exactly what is pinned, unless it is there already."""
+    installed = venv / "installed.txt"
+    if installed.exists() and installed.read_bytes() == pins.read_bytes():
+        return
+    shutil.rmtree(venv, ignore_errors=True)
+    install = ["-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", str(pins)]
+    steps: Sequence[Sequence[str]] = (
+        [sys.executable, "-m", "venv", str(venv)],
+        [str(venv / "bin/python"), *install],
+    )
+    for step in steps:
+        done = subprocess.run(step, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+        if done.returncode:
+            pytest.skip(f"saturn-client cannot be installed: {done.stderr.strip()[-300:]}")
+    installed.write_bytes(pins.read_bytes())
 
 
 def run_saturn(saturn: Path, *words: str, cwd: Path) -> str:
