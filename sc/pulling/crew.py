@@ -1,6 +1,7 @@
 """Processes that fetch: one for each processor, since what Python does for a small object takes longer than the answer.
 
-Both ends of the wire are here. A process ends when its pipe does, so none outlives the pull.
+Both ends of the wire are here. A process ends when its pipe does, so none outlives the pull. One that is killed with
+files half written does not tidy up any more: the one that has killed it does.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -24,7 +27,7 @@ THREADS = 8
 MOST_PROCESSES = 4
 SMALL_BYTES = 1 << 20
 _HIDDEN = ".sc-tmp-"
-"""How the storage's own names begin that are there for a moment only."""
+"""How the storage's own names begin that are there for a moment only; what follows is the writer's process and `-`."""
 GONE, UNPLACED = -1, -2
 _OF_THE_NAME = frozenset(
     [errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL]
@@ -49,6 +52,9 @@ class Crew:
     def __init__(self, open_storage: Callable[[], Storage], dest: str) -> None:
         context: Any = multiprocessing.get_context("fork")
         self.size = max(2, min(MOST_PROCESSES, os.cpu_count() or 1))
+        self._dest = dest
+        self._in_work: list[deque[list[Item]]] = [deque() for _ in range(self.size)]
+        """Of each process, the chunks of which a file may be half written."""
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
         for _ in range(self.size):
@@ -62,6 +68,7 @@ class Crew:
             self._processes.append(process)
 
     def send(self, number: int, chunk: list[Item]) -> None:
+        self._in_work[number].append(chunk)
         self._pipes[number].send(chunk)
 
     def receive(self, number: int) -> Answer:
@@ -72,16 +79,28 @@ class Crew:
             raise ScError(
                 "A process that fetches was killed; call 'sc pull' again for the rest."
             ) from None
+        if not answer.trouble:  # else its other threads are still at it
+            self._in_work[number].popleft()
         return answer
 
     def close(self) -> None:
-        """End them, at once."""
+        """End them, at once, and remove what they have half written."""
         for process in self._processes:
             process.kill()
         for pipe in self._pipes:
             pipe.close()
-        for process in self._processes:
+        for process, chunks in zip(self._processes, self._in_work):
             process.join()
+            _sweep(self._dest, process.pid, (item for chunk in list(chunks) for item in chunk))
+
+
+def _sweep(dest: str, writer: int, items: Iterable[Item]) -> None:
+    """Remove what this process has left beside the files that it was about to write. It must be dead."""
+    for folder in {os.path.dirname(f"{dest}/{item.path}") for item in items}:
+        with suppress(OSError):  # it may never have been made; and tidiness is no reason to fail
+            for name in os.listdir(folder):
+                if name.startswith(f"{_HIDDEN}{writer}-"):
+                    os.unlink(f"{folder}/{name}")
 
 
 def _serve(

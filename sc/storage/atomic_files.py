@@ -19,7 +19,9 @@ from contextlib import contextmanager, suppress
 from typing import Optional
 
 HIDDEN = ".sc-tmp-"
-"""How every name begins that is ours for a moment and nobody's object."""
+"""How every name begins that is ours for a moment and nobody's object. A draft's goes on with its writer's process and
+`-`, so that whoever kills the writer knows it (`sc/pulling/crew.py`).
+"""
 
 _NO_TMPFILE = frozenset([errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS])
 _NO_LINKS = frozenset(
@@ -33,7 +35,7 @@ class NoLinks(Exception):
 
 def hidden_name(folder: str) -> str:
     """A name in `folder` that nobody else has."""
-    return os.path.join(folder, HIDDEN + secrets.token_hex(12))
+    return os.path.join(folder, f"{HIDDEN}{os.getpid()}-{secrets.token_hex(12)}")
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -94,11 +96,13 @@ class Draft:
 
     def discard(self) -> None:
         """Leave nothing behind. May be called at any time, and after publishing."""
-        self._close()
-        if self._name is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(self._name)
-            self._name = None
+        try:
+            self._close()  # a full NFS server says so here
+        finally:
+            if self._name is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._name)
+                self._name = None
 
     def link(self, source: str, path: str, folder: Optional[int]) -> None:
         """Make a hard link, as `os.link` does."""

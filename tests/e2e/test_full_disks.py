@@ -171,6 +171,7 @@ def test_a_pull_that_finds_no_room_goes_on_where_it_stopped(trial: Trial, lackin
         assert "objects were fetched; call it again for the rest" in ended.stderr
         sizes = {path.stat().st_size for path in disk.rglob("stdout")}
         assert sizes <= {path.stat().st_size for path in trial.folder.glob("out/*/stdout")}
+        assert list(disk.rglob(".sc-tmp-*")) == []
     ended = trial.run("pull", "batch.json", "here")
     assert ended.returncode == 0, ended.stderr
     trial.place = str(trial.folder / "here")
