@@ -11,7 +11,7 @@ from sc.pages.report import page
 from tests.browser import PROGRAM, Page, browser
 from tests.e2e.program import Program
 from tests.fakes.ended_batch import code_of, write
-from tests.unit.test_pages import HOSTILE, facts_of
+from tests.fakes.ended_facts import HOSTILE, facts_of
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")
 

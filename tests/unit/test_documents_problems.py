@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -10,24 +9,12 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from sc.documents import read_batch, read_batch_file
+from sc.documents import read_batch
 from sc.documents.libyaml import fast_parser
 from sc.documents.yaml_text import PythonParser, YamlError, read_yaml
-from sc.errors import ExitCode, InputError
-
-
-def problems(tmp_path: Path, name: str, content: object, **options: Any) -> list[str]:
-    """What is wrong with a file of this content, without the folder in which it lies."""
-    if not isinstance(content, (str, bytes)):
-        content = json.dumps(content)
-    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError) as caught:
-        read_batch(str(tmp_path / name), **options)
-    assert caught.value.exit_code == ExitCode.BAD_INPUT
-    return [line.replace(f"{tmp_path}/", "") for line in caught.value.problems]
+from sc.errors import InputError
+from tests.complaints import problems
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
@@ -209,12 +196,6 @@ def test_combinations_of_a_matrix_with_the_same_path(tmp_path: Path) -> None:
     )
 
 
-def test_twenty_thousand_equal_paths_are_counted(tmp_path: Path) -> None:
-    runs = [{"cmd": "a", "remote_output_path": "x"}] * 20_000
-    told = problems(tmp_path, "b.json", {"remote_output_path": "/o", "runs": runs})
-    assert told[-1] == "b.json: … and 19979 more like these"
-
-
 DEEP_RUN = '{"runs": [' + "[" * 90_000
 DEEP_JSON = '{"jobs": ' + "[" * 90_000
 
@@ -325,19 +306,6 @@ def test_an_alias_bomb_shares_its_values_and_ends_in_a_sentence(tmp_path: Path) 
     assert "b.yaml: nprocs: a whole number is expected, not a list" in told
 
 
-def test_merging_without_end_ends(tmp_path: Path) -> None:
-    keys = ", ".join(f"k{n}: 1" for n in range(2000))
-    merges = "- {<<: *a}\n" * 600
-    (told,) = problems(tmp_path, "b.yaml", f"x: &a {{{keys}}}\nruns:\n{merges}")
-    assert told.endswith("<< copies more than 1,000,000 keys in all")
-
-
-def test_a_value_of_json_without_end_ends() -> None:
-    endless = io.BytesIO(b'{"runs": [{"cmd": "' + b"x" * (20 * 2**20))  # 2 GB would be the same
-    with pytest.raises(InputError, match="a single value is longer than 8 MiB"):
-        read_batch("-", stdin=endless)
-
-
 PARSERS = [PythonParser, *filter(None, [fast_parser(sys.path)])]
 
 
@@ -351,50 +319,3 @@ def test_both_parsers_of_yaml_read_the_same(parser: Any) -> None:
     for wrong in ("a: [", "a: 'x", "\x07", "a: b: c", "%YAML x"):
         with pytest.raises(YamlError):
             read_yaml(iter([wrong]), parser)
-
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["cmd", "env", "matrix", "remote_output_path", "gpus", "{x}", "x"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    st.dictionaries(
-        st.sampled_from(["runs", "nprocs", "remote_output_path", "env", "timeout"]),
-        JSON_VALUES,
-    )
-)
-def test_any_json_gives_a_batch_or_sentences(tmp_path: Path, document: object) -> None:
-    path = tmp_path / "any"
-    path.write_text(json.dumps(document))
-    for name in ("any.json", "any.yaml"):
-        _read_whatever(path, name)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.binary(max_size=200), st.sampled_from(["any.json", "any.yaml", "any.txt", "any"]))
-def test_any_bytes_give_a_batch_or_sentences(tmp_path: Path, content: bytes, name: str) -> None:
-    path = tmp_path / "any"
-    path.write_bytes(content)
-    _read_whatever(path, name)
-
-
-def _read_whatever(path: Path, name: str) -> None:
-    try:
-        batch = read_batch_file(str(path), name, remote_output_path="/out")
-    except InputError as error:
-        told = error.problems
-    else:
-        told = ()
-        assert len(list(batch.runs)) == len(batch.runs)
-    assert all(line.isprintable() and line.startswith(name) for line in told)

@@ -2,114 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import re
-from collections.abc import Iterator
-from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
 from sc.grouping import Group
-from sc.history import History, Worker, groups_of
+from sc.history import History, Worker
 from sc.pages.compact import pack
-from sc.pages.facts import Facts, Links, Row
+from sc.pages.facts import Links, Row
 from sc.pages.histogram import BARS, spread_of
 from sc.pages.report import page
 from sc.pages.timeline import MOST_ROWS, lanes_of
-from tests.fakes.ended_batch import code_of, outcomes_of, runs_of
-
-HOSTILE = (
-    "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&lt;\x1b[31m\u202e\ud800"
-)
-VOID = {"meta", "input", "br", "img", "link", "hr"}
-
-
-class Reader(HTMLParser):
-    """Fails on tags that do not match; keeps what there is."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.scripts: list[tuple[dict[str, str], str]] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        known = {name: value or "" for name, value in attrs}
-        self.tags.append((tag, known))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "script":
-            self.scripts.append((known, ""))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
-        else:
-            self.text.append(data)
-
-
-def read(document: str) -> Reader:
-    reader = Reader()
-    reader.feed(document)
-    reader.close()
-    assert reader.open == []
-    return reader
-
-
-def facts_of(count: int, machines: int = 3, slots: int = 4, **more: object) -> Facts:
-    history = History()
-    for machine, outcome in outcomes_of("/out", count, machines, slots):
-        history.add(f"worker-{machine}", outcome.to_line())
-    codes = [code_of(number) for number in range(count)]
-    runs = list(runs_of("/out", count))
-
-    def rows() -> Iterator[Row]:
-        for number, (run, code) in enumerate(zip(runs, codes)):
-            row = history.last(run.remote_output_path)
-            assert row is not None
-            path = run.remote_output_path[5:]
-            yield Row(number, path, str(run.cmd), code, history.seconds(row), history.workers[row])
-
-    failed = [run.remote_output_path for run, code in zip(runs, codes) if code]
-    known: dict[str, object] = {
-        "title": "backfill",
-        "place": "/out",
-        "jobs": ["backfill"],
-        "made": "now",
-        "version": "1",
-        "counts": {"completed": codes.count(0), "failed": len(failed), "incomplete": 0},
-        "history": history,
-        "workers": [
-            Worker(name, name, slots, "local", 0.0, 1.0) for name in history.worker_names()
-        ],
-        "groups": groups_of(history, ((path, history.last(path)) for path in failed)).sorted(),
-        "rows": rows,
-        "slowest": list(rows())[:3],
-        "links": Links("folder", "out/"),
-        "dollars": None,
-    }
-    return Facts(**{**known, **more})  # type: ignore[arg-type]
-
-
-def table_in(document: str) -> list[Any]:
-    """What the script does, in Python."""
-    text = next(text for known, text in read(document).scripts if known.get("id") == "runs")
-    return unpacked(text)
-
-
-def unpacked(text: str) -> list[Any]:
-    table: list[Any] = json.loads(b"[" + gzip.decompress(base64.b64decode(text)) + b"]")
-    return table
+from tests.fakes.ended_batch import code_of, outcomes_of
+from tests.fakes.ended_facts import HOSTILE, facts_of
+from tests.page_reader import read, table_in, unpacked
 
 
 def test_the_page_tells_counts_errors_and_all_runs() -> None:
@@ -135,14 +41,6 @@ def test_the_page_needs_nothing_else() -> None:
     policy = next(known["content"] for tag, known in reader.tags if "http-equiv" in known)
     assert policy.startswith("default-src 'none'; ")
     assert "sha256-" in policy
-
-
-def test_a_hundred_thousand_runs_are_told_in_less_than_5_mb() -> None:
-    document = page(facts_of(100_000, 100, 8))
-    assert len(document.encode()) < 5_000_000
-    assert document.count("<rect") < 20_000
-    table = table_in(document)
-    assert [row[3] for row in table] == [code_of(number) for number in range(100_000)]
 
 
 def test_what_does_not_fit_is_left_out_but_failures_come_first() -> None:
