@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from sc.errors import InputError
-from sc.pulling import Pull, Pulled
 from sc.pulling.crew import GONE, UNPLACED, fetch
 from sc.pulling.memory import FILE, Item, Memory
 from sc.pulling.selection import Selection
-from sc.storage import Entry, Storage, open_storage
+from sc.storage import Entry, Storage
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
 
@@ -117,62 +116,3 @@ def test_one_object_is_fetched_with_all_that_is_in_it_or_said_to_be_gone(tmp_pat
     assert fetch(storage, dest, Item("s3://b/x", 3, "", "file/x")) == UNPLACED
     assert fetch(storage, dest, Item("s3://b/x", 3, "", "a/b")) == UNPLACED
     assert sorted(os.listdir(tmp_path / "a/b")) == ["x"]
-
-
-def pull(source: Path, dest: Path, runs: int = 3) -> Pulled:
-    selection = Selection(str(source), [f"{source}/{number}" for number in range(runs)], runs)
-    return Pull(open_storage({}), lambda: open_storage({}), selection, str(dest), _nothing).run()
-
-
-def _nothing(pulled: Pulled) -> None:
-    """Nobody looks."""
-
-
-def test_only_what_changed_is_fetched_again(tmp_path: Path) -> None:
-    source, dest = tmp_path / "out", tmp_path / "dest"
-    for number in range(200):
-        (source / f"{number}/results/deep").mkdir(parents=True)
-        (source / f"{number}/status_code").write_text("1")
-        (source / f"{number}/results/deep/f").write_text(f"result {number}")
-    (source / ".sc/job/records").mkdir(parents=True)
-    (source / ".sc/job/records/w-0.jsonl").write_text("{}")
-    first = pull(source, dest, 200)
-    assert (first.objects, first.fetched, first.unchanged) == (400, 400, 0)
-    assert (dest / "199/results/deep/f").read_text() == "result 199"
-    assert not (dest / ".sc").exists()
-    (source / "1/status_code").unlink()
-    (source / "1/status_code").write_text("0")  # as long as before
-    (dest / "2/status_code").write_text("7")  # changed here
-    (dest / "3/status_code").unlink()
-    again = pull(source, dest, 200)
-    assert (again.objects, again.fetched, again.unchanged) == (400, 3, 397)
-    assert [(dest / f"{n}/status_code").read_text() for n in (1, 2, 3)] == ["0", "1", "1"]
-    assert pull(source, dest, 200).fetched == 0
-
-
-@pytest.mark.parametrize("by_tree", [False, True])
-def test_what_jobs_keep_is_left_out_and_nothing_next_to_it(tmp_path: Path, by_tree: bool) -> None:
-    """By tree `.sc-x` lies behind all that is in `.sc`, and before `.sc0`."""
-    storage = MemoryStorage(Clock(), by_tree)
-    runs = [f"s3://b/out/{name}" for name in (".sc-x", ".sc0", ".sc!", ".a", "z")]
-    for run in runs:
-        storage.put(f"{run}/stdout", b"hello")
-    for number in range(3000):
-        storage.put(f"s3://b/out/.sc/job/claims/{number}", b"")
-    before = storage.requests["list"]
-    selection = Selection("s3://b/out", runs, len(runs))
-    pulled = Pull(storage, lambda: storage, selection, str(tmp_path), _nothing).run()
-    assert (pulled.objects, pulled.fetched) == (5, 5)
-    assert storage.requests["list"] - before == 2
-
-
-def test_what_has_no_place_here_is_told_and_the_rest_is_fetched(tmp_path: Path) -> None:
-    source, dest = tmp_path / "out", tmp_path / "dest"
-    for number in range(3):
-        (source / str(number)).mkdir(parents=True)
-        (source / f"{number}/stdout").write_text("hello")
-    dest.mkdir()
-    (dest / "1").write_text("a file where a folder should be")
-    pulled = pull(source, dest)
-    assert (pulled.fetched, pulled.unplaced, len(pulled.problems)) == (2, 1, 1)
-    assert "out/1/stdout" in pulled.problems[0]

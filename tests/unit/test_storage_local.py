@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Callable, Optional
@@ -235,21 +233,6 @@ def test_ages_are_by_the_clock_of_the_file_system(tmp_path: Path) -> None:
     entry = wrong.stat(str(path))
     assert entry is not None
     assert 49 < entry.age_seconds < 300
-
-
-KILLED = """
-import os, signal, sys
-from sc.storage.atomic_files import draft, write_all
-with draft(sys.argv[1]) as new:
-    write_all(new.fd, b"half")
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_a_killed_writer_leaves_nothing(tmp_path: Path, checkout: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "a")]
-    assert subprocess.run(command, cwd=checkout).returncode == -9
-    assert os.listdir(tmp_path) == []
 
 
 REFUSALS = [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -84,17 +82,6 @@ def test_bytes_that_are_no_utf8_are_escaped() -> None:
     assert escaped_key(os.fsdecode(b"caf\xe9/\xff")) == "caf%E9/%FF"
     assert escaped_key("café %E9") == "café %E9"
     assert escaped_key("\ud83d alone") == "%ED%A0%BD alone"
-
-
-def test_a_folder_needs_no_botocore(tmp_path: Path, checkout: Path) -> None:
-    """What a local batch never uses, it never pays for."""
-    program = (
-        "import sys; from sc.storage import open_storage; s = open_storage()\n"
-        "s.put(sys.argv[1] + '/a', b'x'); assert s.get(sys.argv[1] + '/a') == b'x'\n"
-        "heavy = {'boto3', 'botocore', 'urllib3', 'http.client', 'ssl'} & set(sys.modules)\n"
-        "sys.exit(repr(heavy) if heavy else 0)"
-    )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=checkout, check=True)
 
 
 def test_one_storage_takes_places_of_different_kinds(tmp_path: Path) -> None:
