@@ -161,8 +161,14 @@ LOOK = "GET /?prefix=a&uploads="
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    path = tmp_path / "large"
-    path.write_bytes(b"x" * (2 * PART_BYTES) + b"end")
+    """Two parts, the first of them a hole."""
+    return made(tmp_path / "large", PART_BYTES)
+
+
+def made(path: Path, hole: int) -> Path:
+    with path.open("wb") as file:
+        file.seek(hole)
+        file.write(b"end")
     return path
 
 
@@ -171,7 +177,8 @@ def put_large(parts: Parts, large: Path) -> None:
     storage(Script(world, parts), world).put_file(PLACE, str(large))
 
 
-def test_a_large_file_goes_in_parts(large: Path) -> None:
+def test_a_large_file_goes_in_parts(tmp_path: Path) -> None:
+    large = made(tmp_path / "large", 2 * PART_BYTES)
     parts = Parts(ok(b"<CompleteMultipartUploadResult/>"))
     put_large(parts, large)
     assert sorted(parts.parts) == ["1", "2", "3"]
