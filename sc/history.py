@@ -22,7 +22,8 @@ from sc.storage import Storage
 
 MOST_KINDS = 500
 _THREADS = 8
-_AHEAD = 64
+_AHEAD = 8
+"""A full file of records is two megabytes."""
 _LONGEST_SECONDS = 10 * 366 * 86400.0
 """A record that tells of more is of a clock gone wrong."""
 
@@ -82,10 +83,10 @@ class History:
     def last(self, remote_output_path: str) -> Optional[int]:
         """The row of a run's newest record, or None."""
         if self._order is None:
-            rows = range(len(self._keys))
-            self._order = array(
-                "I", sorted(rows, key=lambda row: (self._keys[row], self.ended[row]))
-            )
+            # Twice, since a tuple for each row as the key would take more than all the columns.
+            rows = sorted(range(len(self._keys)), key=self.ended.__getitem__)
+            rows.sort(key=self._keys.__getitem__)
+            self._order = array("I", rows)
             self._sorted_keys = array("Q", (self._keys[row] for row in self._order))
         key = path_key(remote_output_path)
         place = bisect_right(self._sorted_keys, key) - 1

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from threading import Event
 from typing import NamedTuple, Optional
 
 from sc import paths
@@ -95,9 +96,19 @@ class Commands:
         self._seconds = array("f", [0.0]) * len(self._index)
 
 
-def standings(storage: Storage, batch: Batch, commands: Commands) -> Callable[[Run], Standing]:
-    """What is known of a run, for every run of the batch."""
-    codes = read_codes(storage, batch.remote_output_path, batch.runs)
+def read_standings(storage: Storage, batch: Batch) -> tuple[Commands, Callable[[Run], Standing]]:
+    """The records, and what is known of a run, for every run of the batch.
+
+    The records are read beside the codes, which mostly waits for the storage's listing.
+    """
+    is_over = Event()
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(read_commands, storage, batch, is_over.is_set)
+        try:
+            codes = read_codes(storage, batch.remote_output_path, batch.runs)
+            commands = reading.result()
+        finally:
+            is_over.set()
 
     def standing(run: Run) -> Standing:
         code = codes.code(run.remote_output_path)
@@ -108,16 +119,18 @@ def standings(storage: Storage, batch: Batch, commands: Commands) -> Callable[[R
             return Standing(code)
         return Standing(code, known.command_hash != int(command_hash(run), 16))
 
-    return standing
+    return commands, standing
 
 
-def read_commands(storage: Storage, batch: Batch) -> Commands:
-    """The records of all jobs that ever worked on a batch."""
+def read_commands(
+    storage: Storage, batch: Batch, is_over: Callable[[], bool] = lambda: False
+) -> Commands:
+    """The records of all jobs that ever worked on a batch; `is_over`: nobody wants to know any more."""
     commands = Commands(batch.runs)
     places = _records(storage, paths.join(batch.remote_output_path, paths.JOBS))
     with ThreadPoolExecutor(THREADS) as threads:
         # As many at a time as there are threads: they may be fetched faster than they are read.
-        while some := list(islice(places, THREADS)):
+        while not is_over() and (some := list(islice(places, THREADS))):
             for data in threads.map(lambda place: _get(storage, place), some):
                 for line in data.decode("utf-8", "replace").splitlines():
                     commands.add(line)

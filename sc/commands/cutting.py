@@ -7,7 +7,7 @@ import os
 import shlex
 from array import array
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 from sc import commands_folder, paths
 from sc.commands.longest import known_times
@@ -17,9 +17,9 @@ from sc.errors import InputError
 
 if TYPE_CHECKING:
     from sc.documents import RecipeFile
-    from sc.model import Batch
+    from sc.model import Batch, Run
     from sc.ordering import Times
-    from sc.splitting import Selection
+    from sc.splitting import Selection, Standing
     from sc.standing import Commands
     from sc.storage import Storage
 
@@ -39,14 +39,20 @@ class Cut(NamedTuple):
 
 def prepare(args: argparse.Namespace, storage: Storage) -> Cut:
     """Everything that can be wrong is found here."""
-    from sc.standing import read_commands
+    from sc.splitting import select
 
     folder = _folder(args)
     sync = tuple(check_sync(word) for word in args.sync)
     file, batch = _read(args, storage)
     storage.check(batch.remote_output_path)
-    commands = read_commands(storage, batch)
-    selection = _select(args, batch, storage, commands)
+    commands, standing = _known(args, batch, storage)
+    selection = select(
+        batch.runs,
+        standing,
+        skip_completed=args.skip_completed,
+        skip_failures=args.skip_failures,
+        max_jobs=args.max_jobs,
+    )
     times = known_times(args.keep_order, batch, selection.runs, commands)
     sizes = _sizes(args, file, batch, selection.included, times)
     commands_folder.check(folder, len(sizes))
@@ -99,23 +105,15 @@ def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch
     return file, batch
 
 
-def _select(
-    args: argparse.Namespace, batch: Batch, storage: Storage, commands: Commands
-) -> Selection:
-    from sc.splitting import select
+def _known(
+    args: argparse.Namespace, batch: Batch, storage: Storage
+) -> tuple[Commands, Optional[Callable[[Run], Standing]]]:
+    """What earlier jobs tell of the runs; how each ended only if that matters."""
+    from sc.standing import read_commands, read_standings
 
-    standing = None
     if args.skip_completed or args.skip_failures:
-        from sc.standing import standings
-
-        standing = standings(storage, batch, commands)
-    return select(
-        batch.runs,
-        standing,
-        skip_completed=args.skip_completed,
-        skip_failures=args.skip_failures,
-        max_jobs=args.max_jobs,
-    )
+        return read_standings(storage, batch)
+    return read_commands(storage, batch), None
 
 
 def _sizes(

@@ -29,6 +29,16 @@ def test_a_file_grows_until_it_is_full() -> None:
     assert records.due(2 * PAUSE_SECONDS) is None
 
 
+def test_a_large_file_is_stored_less_often() -> None:
+    records = Records("/out/.sc/job", "w1")
+    for number in range(LINES // 2):
+        records.add(outcome(number))
+    assert records.due(0) is not None
+    records.add(outcome(-1))
+    assert records.due(PAUSE_SECONDS) is None
+    assert records.due(PAUSE_SECONDS * LINES / 2 / 2000) is not None
+
+
 def test_many_at_once_are_cut_into_full_files() -> None:
     records = Records("/out/.sc/job", "w1")
     stored: dict[str, bytes] = {}

@@ -9,10 +9,11 @@ from typing import Optional
 
 import pytest
 
+from sc.errors import StorageError
 from sc.model import Batch, Outcome, Run, command_hash
 from sc.records import Records
 from sc.splitting import Standing
-from sc.standing import Commands, read_commands, standings
+from sc.standing import Commands, read_commands, read_standings
 from sc.storage import open_storage
 
 
@@ -41,7 +42,7 @@ def end(run: Run, code: str) -> None:
 
 def standings_of(batch: Batch) -> Callable[[Run], Standing]:
     storage = open_storage({})
-    return standings(storage, batch, read_commands(storage, batch))
+    return read_standings(storage, batch)[1]
 
 
 def test_a_run_whose_command_changed_is_not_completed(tmp_path: Path) -> None:
@@ -119,3 +120,26 @@ def test_only_runs_of_the_batch_are_kept() -> None:
     known = commands.last("/a")
     assert known is not None
     assert known.command_hash == int(command_hash(Run("command 1", "/a")), 16)
+
+
+def test_who_finds_that_codes_cannot_be_read_waits_for_no_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for those that are on their way."""
+
+    def fail(*given: object) -> None:
+        raise StorageError("no")
+
+    monkeypatch.setattr("sc.standing.read_codes", fail)
+    asked: list[str] = []
+    more = (f"{tmp_path}/{number}.jsonl" for number in range(10**9))
+    monkeypatch.setattr("sc.standing._records", lambda *given: more)
+
+    def get(storage: object, place: str) -> bytes:
+        asked.append(place)
+        return b""
+
+    monkeypatch.setattr("sc.standing._get", get)
+    with pytest.raises(StorageError):
+        read_standings(open_storage({}), batch(tmp_path, "a"))
+    assert len(asked) < 10**6
