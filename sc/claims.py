@@ -158,13 +158,15 @@ def _own_tag(storage: Storage, place: str, data: bytes) -> Optional[str]:
     """The tag of what we were told that we could not write, if it was written all the same; else None.
 
     A write that took effect and was repeated, by us or by a proxy on the way, meets its own object and is told that
-    it lost. Our content is like no other (nonce and count of renewals), so reading it tells.
+    it lost. Our content is like no other (nonce and count of renewals), so reading it tells; whoever lost to another,
+    as nearly all do, needs no more than that one request.
     """
-    entry = storage.stat(place)
-    if entry is None or entry.size != len(data):
-        return None
     try:
-        return entry.tag if storage.get(place) == data else None
+        if storage.get(place) != data:
+            return None
+        # The tag is from between two looks at the same content: it is that content's.
+        entry = storage.stat(place)
+        return entry.tag if entry is not None and storage.get(place) == data else None
     except MissingError:
         return None
 
