@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Side-by-side measurements of `sc` with its peers and the physical limit.
 
-    bench/run.py all --write docs/benchmarks.md     everything, as the document has it (about half an hour)
+    bench/run.py all --write docs/benchmarks.md     everything, as the document has it (a good half hour)
 
     bench/run.py local                      5,000 short runs, outputs on tmpfs
     bench/run.py s3                         1,000 short runs, outputs on a SeaweedFS of this machine
@@ -10,8 +10,8 @@
     bench/run.py startup                    how soon the program is there, and how large it is
     bench/run.py idle                       64 slots that sleep: CPU and memory of sc itself
     bench/run.py million                    memory over a batch of 1,000,000 runs
-    bench/run.py claims                     requests of a thousand workers for their parts, simulated
-    bench/run.py claims --count 100000      the same for 100,000 parts too, which takes half an hour
+    bench/run.py claims                     requests of a thousand workers for 100,000 parts, simulated
+    bench/run.py claims --count 10000       the same for 10,000 parts at most
     bench/run.py scan                       the status of 100,000 runs on a SeaweedFS of this machine
     bench/run.py tail                       how long the last run is waited for, simulated and real
     bench/run.py local --rounds 7 --json    the same, as data

@@ -1,24 +1,32 @@
-"""All parts of a job in blocks, each of which one LIST request tells of."""
+"""The parts of a job in blocks of a thousand: what one LIST tells, as keys are sorted.
+
+Names of parts have no leading zeros, so a block is not a thousand that follow one another: of 100,000 parts the third
+one has 12, 118 to 126, 1,180 to 1,269 and 11,798 to 12,697. In each number of digits those of a block do.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Optional
 
+from sc import paths
 from sc.storage import Entry, Storage
 
 BLOCK = 1000
-"""S3 tells of at most so many objects per request."""
+"""Entries of one LIST, by S3's own limit."""
 
 
 @dataclass
 class Block:
     """Parts whose numbers, sorted as texts, come one after the other; and what a worker knows of them."""
 
-    numbers: Sequence[int]
-    """From the smallest."""
+    number: int
+    """Of this block, counted from 0."""
+    ranges: Sequence[range]
+    """The parts in it: a range for each number of digits."""
     start_after: str
     end_before: str
     is_fresh: bool = False
@@ -26,11 +34,14 @@ class Block:
     free: dict[int, str] = field(default_factory=dict)
     """Parts that were given back, with the tag of what stands in their claim's place."""
 
-    def entries(self, storage: Storage, place: str, parts: int) -> Iterator[tuple[int, Entry]]:
-        """What is listed for the parts of the block; a key that names none of the job's `parts` is passed over."""
+    def __len__(self) -> int:
+        return sum(map(len, self.ranges))
+
+    def entries(self, storage: Storage, place: str) -> Iterator[tuple[int, Entry]]:
+        """What is listed for the parts of the block; a key that names none of them is passed over."""
         for entry in storage.list(place, self.start_after, self.end_before):
             part = part_number(entry.place.rsplit("/", 1)[-1])
-            if part is not None and part < parts:
+            if part is not None and any(part in some for some in self.ranges):
                 yield part, entry
 
 
@@ -47,18 +58,52 @@ class Blocks:
     def __init__(self, parts: int) -> None:
         texts = sorted(map(str, range(parts)))
         self._starts = texts[::BLOCK]
-        self._all = [_block(texts, first) for first in range(0, parts, BLOCK)]
+        self._all = [_block(texts, number) for number in range(len(self._starts))]
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, number: int) -> Block:
+        return self._all[number]
 
     def of(self, part: int) -> Block:
         """The one that a part is in."""
         return self._all[bisect_right(self._starts, str(part)) - 1]
 
 
-def _block(texts: Sequence[str], first: int) -> Block:
-    names = texts[first : first + BLOCK]
+def _block(texts: Sequence[str], number: int) -> Block:
+    first, end = number * BLOCK, (number + 1) * BLOCK
     after = texts[first - 1] if first else ""
-    before = texts[first + BLOCK] if first + BLOCK < len(texts) else ""
-    return Block(sorted(map(int, names)), after, before)
+    before = texts[end] if end < len(texts) else ""
+    parts = sorted(texts[first:end], key=len)  # those that are equally long stay in order
+    alike = (list(map(int, some)) for _, some in groupby(parts, key=len))
+    ranges = tuple(range(some[0], some[-1] + 1) for some in alike)
+    return Block(number, ranges, after, before)
+
+
+class Marks:
+    """`ended/`: which blocks are done as a whole, as workers tell one another.
+
+    Once is for ever, so who finds one spares all others a look at it. The nonce is the job's: what a late worker of an
+    earlier job of this name writes counts for nothing.
+    """
+
+    def __init__(self, storage: Storage, job_url: str, nonce: str) -> None:
+        self._storage = storage
+        self._job_url = job_url
+        self._nonce = nonce
+
+    def add(self, block: Block) -> None:
+        """Every part of it is done."""
+        self._storage.put(paths.ended(self._job_url, self._nonce, block.number), b"")
+
+    def read(self) -> Iterator[int]:
+        """The numbers of the blocks that were found so."""
+        for entry in self._storage.list(paths.join(self._job_url, "ended")):
+            nonce, _, name = entry.place.rsplit("/", 1)[-1].rpartition("-")
+            number = part_number(name)
+            if nonce == self._nonce and number is not None:
+                yield number

@@ -8,11 +8,13 @@ part that it gets, and of more when somebody was faster. What it has seen it bel
 later others have taken some. Only a worker that is alone goes on believing it.
 
 When no part is left that nobody has had, the *sweep* looks for those whose holder is lost: not done, and not renewed
-for longer than the lease.
+for longer than the lease. Where there are many blocks, workers tell one another which are done as a whole (see
+sc.blocks.Marks): else the last thousand would list a hundred blocks each, all of them in the same seconds.
 
-Requests for a part, `done` included: two for a worker that is alone, 3.1 with 20 workers and 600 parts, 4.1 with 200
-and 5,000, of which one is the claim, one or two are looks, and one is `done`; the sweeps are 2 W LISTs for each 1,000
-parts at most. More only where all come at once (`bench/run.py claims` counts them).
+Requests for a part, `done` included: two for a worker that is alone, 3.1 with 20 workers and 600 parts, 3.6 with 200
+and 5,000, 4.7 with 1,000 and 100,000, of which one is the claim, one or two are looks, and one is `done`; the sweeps
+are 2 LISTs for each worker and each block with parts that go on. More only where all come at once, or where a worker
+has few parts (`bench/run.py claims` counts them).
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from random import Random
 from typing import NamedTuple, Optional
 
 from sc import paths
-from sc.blocks import Block, Blocks
+from sc.blocks import Block, Blocks, Marks
 from sc.claims import Claim, is_free, take, take_over
 from sc.storage import Entry, Storage
 
 _OPEN, _TAKEN, _DONE = 0, 1, 2
+_FEW = 2
+"""So many blocks are looked at sooner than is asked what others know of them."""
+_REOPENED = bytes.maketrans(bytes([_TAKEN]), bytes([_OPEN]))
 
 
 class Rest(NamedTuple):
@@ -57,8 +62,10 @@ class Board:
         lease_seconds: float,
         crowd: int,
         random: Random,
+        nonce: str = "",
     ) -> None:
-        """`parts` is how many there will be, `crowd` how many workers may be about (it spreads them)."""
+        """`parts` is how many there will be, `crowd` how many workers may be about (it spreads them), `nonce` the
+        job's own (empty: workers do not tell one another what has ended)."""
         self._storage = storage
         self._job_url = job_url
         self._worker = worker
@@ -68,6 +75,8 @@ class Board:
         self._states = bytearray(parts)
         self._written = parts
         self._blocks = Blocks(parts)
+        tells = nonce and self._crowd > 1 and len(self._blocks) > _FEW
+        self._marks = Marks(storage, job_url, nonce) if tells else None
         self._width = 2 * self._crowd
         """Of so many of the first free parts one is taken."""
         self._is_new = True
@@ -148,24 +157,24 @@ class Board:
     def _list(self, block: Block) -> Sequence[tuple[int, Entry]]:
         """Learn what is taken and what was given back; returns the claims that are held, with their parts."""
         held = []
-        taken = set()
+        entries = [*self._entries("claims", block)]
         block.free.clear()
-        for part, entry in self._entries("claims", block):
-            taken.add(part)
+        for here in _slices(block):
+            self._states[here] = self._states[here].translate(_REOPENED)
+        for part, entry in entries:
             if is_free(entry):
                 block.free[part] = entry.tag
-            else:
-                held.append((part, entry))
-        for part in block.numbers:
-            if self._states[part] != _DONE:
-                is_held = part in taken and part not in block.free
-                self._states[part] = _TAKEN if is_held else _OPEN
+                continue
+            held.append((part, entry))
+            if self._states[part] == _OPEN:
+                self._states[part] = _TAKEN
         block.is_fresh = True
         return held
 
     def _sweep(self, may_take_over: bool) -> Optional[Claim]:
         """Take over what a lost machine has held, or remember in `rest` why there is nothing to take."""
         unfinished, oldest = 0, 0.0
+        self._hear_of_ended()
         for block in self._shuffled():
             if not self._is_done_with(block):
                 self._learn_done(block)
@@ -199,15 +208,29 @@ class Board:
         return claim
 
     def _is_done_with(self, block: Block) -> bool:
-        return all(self._states[part] == _DONE for part in block.numbers)
+        return all(
+            self._states.count(_DONE, some.start, some.stop) == len(some) for some in block.ranges
+        )
 
     def _learn_done(self, block: Block) -> None:
         for part, _entry in self._entries("done", block):
             self._states[part] = _DONE
+        if self._marks is not None and self._is_done_with(block):
+            self._marks.add(block)
+            self._hear_of_ended()
+
+    def _hear_of_ended(self) -> None:
+        """A thousand that sweep at the same time, each in its own order, look at each block about once in all."""
+        left = sum(not self._is_done_with(block) for block in self._blocks)
+        if self._marks is None or left <= _FEW:
+            return
+        for number in self._marks.read():
+            if number < len(self._blocks):
+                for here in _slices(self._blocks[number]):
+                    self._states[here] = bytes([_DONE]) * (here.stop - here.start)
 
     def _entries(self, folder: str, block: Block) -> Iterator[tuple[int, Entry]]:
-        place = paths.join(self._job_url, folder)
-        return block.entries(self._storage, place, len(self._states))
+        return block.entries(self._storage, paths.join(self._job_url, folder))
 
     def _shuffled(self) -> Sequence[Block]:
         blocks = list(self._blocks)
@@ -215,3 +238,8 @@ class Board:
 
     def _nonce(self) -> str:
         return f"{self._random.getrandbits(64):016x}"
+
+
+def _slices(block: Block) -> Iterator[slice]:
+    """Where the parts of a block are among all."""
+    return (slice(some.start, some.stop) for some in block.ranges)

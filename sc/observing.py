@@ -13,13 +13,13 @@ In a folder of this machine, where a look costs next to nothing, more is read at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
 from sc import paths
-from sc.blocks import part_number
+from sc.blocks import BLOCK, Block, Blocks
 from sc.claims import failed_by_size, read_done_note
 from sc.errors import MissingError
 from sc.glances import Glance, Seen, read_glances
@@ -28,7 +28,7 @@ from sc.halting import Stop, read_stop
 from sc.heartbeats import Heartbeat, heartbeat_of
 from sc.job_state import State, Worker
 from sc.staging import Job
-from sc.storage import Entry, Storage
+from sc.storage import Storage
 
 REQUESTS, NEAR_REQUESTS = 5, 100
 """Of one look, but the first and the last; NEAR is a folder of this machine."""
@@ -37,7 +37,6 @@ SILENT_SECONDS, NEAR_SILENT_SECONDS = 75.0, 15.0
 """A worker that has said nothing for so long is taken for lost, until it says something."""
 MOST_KINDS = 100
 """Kinds of errors that are told apart here."""
-_BLOCK = 1000
 _THREADS = 16
 _MUCH = 1e9
 
@@ -52,18 +51,16 @@ class _Read(NamedTuple):
 
 @dataclass
 class _Block:
-    """Parts of which one LIST tells, as all listings sort them."""
+    """Parts of which one LIST tells, and what it has told."""
 
-    start_after: str
-    end_before: str
-    parts: int
+    block: Block
     listed_at: Optional[float] = None
     done: dict[int, int] = field(default_factory=dict)
     """Part -> size of its note."""
 
     @property
     def is_full(self) -> bool:
-        return len(self.done) >= self.parts
+        return len(self.done) >= len(self.block)
 
 
 class Observer:
@@ -78,7 +75,7 @@ class Observer:
         self._requests = NEAR_REQUESTS if is_near else REQUESTS
         self._done_seconds = NEAR_DONE_EVERY_SECONDS if is_near else DONE_EVERY_SECONDS
         self._silent_seconds = NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
-        self._blocks = list(_blocks(job.parts))
+        self._blocks = [_Block(block) for block in Blocks(job.parts)]
         self._seen: dict[str, Seen] = {}
         self._read: dict[str, _Read] = {}
         self._lost: dict[int, int] = {}
@@ -153,7 +150,7 @@ class Observer:
     def _look_at_glances(self) -> int:
         """Returns how many requests that took."""
         self._seen = dict(read_glances(self._storage, self._url))
-        return 1 + len(self._seen) // _BLOCK
+        return 1 + len(self._seen) // BLOCK
 
     def _look_for_stop(self) -> int:
         self._stop_at = self._now()
@@ -179,9 +176,8 @@ class Observer:
         return sorted(due, key=lambda block: block.listed_at or 0.0)
 
     def _list(self, block: _Block) -> None:
-        place = paths.join(self._url, "done")
-        entries = self._storage.list(place, block.start_after, block.end_before)
-        block.done = dict(_sizes(entries))
+        entries = block.block.entries(self._storage, paths.join(self._url, "done"))
+        block.done = {part: entry.size for part, entry in entries}
         block.listed_at = self._now()
 
     def _unread_notes(self) -> Sequence[int]:
@@ -221,19 +217,3 @@ class Observer:
         except MissingError:
             heartbeat = None
         self._read[worker] = _Read(heartbeat, self._seen[worker].glance, self._now())
-
-
-def _blocks(parts: int) -> Iterator[_Block]:
-    names = sorted(map(str, range(parts)))
-    for first in range(0, parts, _BLOCK):
-        end = first + _BLOCK
-        after = names[first - 1] if first else ""
-        before = names[end] if end < parts else ""
-        yield _Block(after, before, min(end, parts) - first)
-
-
-def _sizes(entries: Iterable[Entry]) -> Iterator[tuple[int, int]]:
-    for entry in entries:
-        part = part_number(entry.place.rsplit("/", 1)[-1])
-        if part is not None:
-            yield part, entry.size

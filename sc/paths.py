@@ -38,6 +38,11 @@ def done(job_url: str, number: int) -> str:
     return join(job_url, "done", str(number))
 
 
+def ended(job_url: str, nonce: str, block: int) -> str:
+    """All parts of the block of that number are done (`sc.blocks`)."""
+    return join(job_url, "ended", f"{nonce}-{block}")
+
+
 def heartbeat(job_url: str, worker_id: str) -> str:
     return join(job_url, "workers", f"{worker_id}.json")
 

@@ -78,6 +78,8 @@ class Job:
     start_script: Optional[str] = None
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     synced: tuple[Synced, ...] = ()
+    nonce: str = ""
+    """Makes this job unlike an earlier one of its name."""
     max_failures: str = ""
     """`N` or `N%`: with so many failures nothing more is started. Empty: whatever happens."""
 
@@ -110,11 +112,13 @@ def _job_of(document: Any) -> Job:
         raise ValueError("a number is wrong")
     if not 0 < job.parts <= 10**9 or job.lease_seconds < 1:
         raise ValueError("the number of parts, or the lease, is out of range")
-    texts = [job.name, job.remote_output_path, job.max_failures]
+    texts = [job.name, job.remote_output_path, job.max_failures, job.nonce]
     texts += _given(job.working_directory, job.start_script)
     texts += [*job.environment_variables, *job.environment_variables.values()]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a text is wrong")
+    if job.nonce and not (job.nonce.isascii() and job.nonce.isalnum()):
+        raise ValueError("the nonce is wrong")
     if job.max_failures and not is_limit(job.max_failures):
         raise ValueError("max_failures is wrong")
     if not isinstance(job.is_fresh, bool):
@@ -174,7 +178,7 @@ def clear(storage: Storage, job_url: str) -> None:
     each code came from; so do logs.
     """
     storage.delete([paths.recipe(job_url)])
-    for folder in ("claims", "done", "parts", "workers", "glances"):
+    for folder in ("claims", "done", "ended", "parts", "workers", "glances"):
         place = paths.join(job_url, folder)
         storage.delete(entry.place for entry in storage.list(place))
     storage.delete([paths.stop(job_url)])

@@ -98,6 +98,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         synced=synced,
         lease_seconds=LOCAL_LEASE_SECONDS if recipe.is_local else LEASE_SECONDS,
         max_failures=work.max_failures,
+        nonce=os.urandom(8).hex(),
     )
     return Intended(storage, fleet, launch, job, archives)
 

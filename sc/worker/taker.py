@@ -47,6 +47,7 @@ class Taker:
             lease_seconds=job.lease_seconds,
             crowd=min(job.scale, job.parts),
             random=random,
+            nonce=job.nonce,
         )
         self._board.limit(job.written)
         self._first_look: Optional[float] = None

@@ -58,6 +58,8 @@ class Tale:
     first_idle: float = float("inf")
     """When the first worker had nothing to take."""
     ended: float = 0.0
+    leaving: list[float] = field(default_factory=list)
+    """Seconds of each worker between the end of its last part and its leave."""
 
     def per_part(self) -> dict[str, float]:
         """Requests for each part, by kind and folder."""
@@ -91,7 +93,7 @@ class Crowd:
         self.tale = Tale(setting, self.storage, self.timeline.now)
         self.setting = setting
         parts, scale = setting.parts, setting.workers
-        self.job = Job("job", OUT, parts, parts, parts, scale=scale, is_fresh=True)
+        self.job = Job("job", OUT, parts, parts, parts, scale=scale, is_fresh=True, nonce="a")
         self._seconds = part_seconds(setting)
         doomed = self.random.sample(range(setting.workers), setting.deaths)
         most = max(1, setting.parts // setting.workers)
@@ -130,12 +132,13 @@ class Crowd:
         now = self.timeline
         taker = Taker(self.storage, JOB, self.job, f"w{number}", self.setting.habits, random)
         now.sleep(taker.pause())
-        taken = 0
+        taken, since = 0, now()
         while True:
             claim = taker.take(now())
             if claim is None:
                 self.is_idle()
                 if taker.may_leave(now()):
+                    self.tale.leaving.append(now() - since)
                     return
                 now.sleep(taker.next_try(now(), is_busy=False) - now())
                 continue
@@ -145,14 +148,14 @@ class Crowd:
             if dies:
                 return
             self.storage.put(paths.done(JOB, claim.part), done_note(1, 0, (), ""))
+            since = now()
 
     def _execute(self, claim: Claim, seconds: float) -> None:
         """The part's time passes; its claim is renewed, as far as anybody can see."""
         place = paths.claim(JOB, claim.part)
-        self.storage.renewed.add(place)
+        self.storage.renews(place)
         self.timeline.sleep(seconds)
-        self.storage.renewed.discard(place)
-        self.storage.times[place] += seconds - seconds % self.storage.renew_seconds
+        self.storage.is_renewed_no_more(place)
 
 
 def part_seconds(setting: Setting) -> list[float]:

@@ -79,6 +79,7 @@ _JOB = Job(
     *("job", OUT, 2, 4, 1, 3, 2, 120.0, True, "/w", "pip install x", {"A": "b"}),
     synced=(Synced("0" * 64, "/there", "s3://b/sync"),),
     max_failures="5%",
+    nonce="0a",
 )
 PART = (
     b'{"runs": [{"cmd": ["a", "b"], "remote_output_path": "/x", "env": {"A": "b"}, "timeout": 1.5, "retries": 1, '

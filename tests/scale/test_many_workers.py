@@ -11,6 +11,8 @@ from tests.fakes.crowd import Crowd, Setting, Tale
 
 MOST_PER_PART = 3.2
 """Requests of 20 workers for each of 600 parts: claim, looking and done."""
+MOST_PER_PART_OF_MANY = 4.3
+"""Of 200 workers for each of 5,000 parts; of 1,000 for each of 100,000 they are 4.6 (`bench/run.py claims`)."""
 
 
 def assert_all_done(tale: Tale) -> None:
@@ -45,6 +47,15 @@ def test_the_requests_for_a_part() -> None:
     tale = Crowd(Setting(20, 600)).simulate()
     assert_all_done(tale)
     assert tale.requests_per_part() <= MOST_PER_PART
+
+
+def test_the_requests_of_many_for_a_part_and_at_the_end() -> None:
+    tale = Crowd(Setting(200, 5000)).simulate()
+    assert_all_done(tale)
+    assert tale.requests_per_part() <= MOST_PER_PART_OF_MANY
+    # Each would look through five blocks; as they tell one another what has ended, nearly all look at the last ones.
+    assert tale.storage.by_folder["list", "done"] <= 3 * 200
+    assert tale.peaks(1)[2] <= 200
 
 
 def test_workers_that_begin_at_once_take_each_part_once_and_come_one_by_one() -> None:

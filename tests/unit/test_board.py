@@ -10,7 +10,6 @@ from typing import NamedTuple, Optional
 import pytest
 
 from sc import claims, paths
-from sc.blocks import part_number
 from sc.board import Board
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
@@ -146,6 +145,38 @@ def test_a_holder_that_was_slow_and_has_ended_keeps_its_part() -> None:
     assert other.is_done(0)
 
 
-@pytest.mark.parametrize("name", ["", "x", "-1", "01", "1.json", "٣", "9" * 30, "0 "])
-def test_strange_keys_are_no_parts(name: str) -> None:
-    assert part_number(name) is None if name else True
+def board_of(storage: MemoryStorage, parts: int, name: str, nonce: str = "a") -> Board:
+    random = Random(len(name))
+    return Board(
+        storage, JOB, parts, name, lease_seconds=LEASE, crowd=2, random=random, nonce=nonce
+    )
+
+
+def job_with_all_done(parts: int) -> MemoryStorage:
+    storage = MemoryStorage(Clock())
+    for part in range(parts):
+        assert claims.take(storage, JOB, part, "w", "nonce") is not None
+        storage.put(paths.done(JOB, part), b"{}")
+    return storage
+
+
+def test_a_block_that_somebody_has_found_done_is_not_looked_at_by_the_next() -> None:
+    storage = job_with_all_done(10_000)
+    for name, most in (("first", 2 * 10 + 1), ("second", 1)):
+        board = board_of(storage, 10_000, name)
+        board.limit(0)  # nothing but the sweep
+        before = storage.requests["list"]
+        assert board.take() is None
+        assert board.rest().unfinished == 0
+        assert all(board.is_done(part) for part in range(10_000))
+        assert storage.requests["list"] - before <= most
+
+
+def test_a_block_with_a_part_that_is_not_done_is_looked_at_whatever_another_job_has_found() -> None:
+    storage = job_with_all_done(5_000)
+    assert board_of(storage, 5_000, "old").take() is None
+    storage.delete([paths.done(JOB, 3333)])
+    storage.clock.now += LEASE + 1
+    claim = board_of(storage, 5_000, "new", nonce="b").take()
+    assert claim is not None
+    assert claim.part == 3333

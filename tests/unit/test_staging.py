@@ -84,9 +84,18 @@ def test_a_job_is_read_as_it_was_written(storage: MemoryStorage) -> None:
         start_script="echo\n",
         environment_variables={"A": "ssm:/b"},
         synced=(Synced("0" * 64, "x"),),
+        nonce="0a",
     )
     list(stage(storage, JOB, job, contents(1)))
     assert read_job(storage, JOB) == Job(**{**vars(job), "written": 1})
+
+
+@pytest.mark.parametrize("nonce", ["../x", "a-b", " ", "é", 7])
+def test_a_nonce_that_may_not_be_in_a_key_is_an_error(storage: MemoryStorage, nonce: Any) -> None:
+    job = Job("job", OUT, parts=1, runs=2, nonce=nonce)
+    storage.put(paths.recipe(JOB), job.to_bytes())
+    with pytest.raises(StorageError, match="is not what sc wrote"):
+        read_job(storage, JOB)
 
 
 def test_a_wrong_number_of_parts_is_an_error(storage: MemoryStorage) -> None:
@@ -96,7 +105,15 @@ def test_a_wrong_number_of_parts_is_an_error(storage: MemoryStorage) -> None:
 
 
 def test_clear_keeps_records_and_logs_only(storage: MemoryStorage) -> None:
-    for key in ("claims/0", "done/0", "parts/0.json", "workers/w.json", "stop", "recipe.json"):
+    for key in (
+        "claims/0",
+        "done/0",
+        "ended/a-0",
+        "parts/0.json",
+        "workers/w.json",
+        "stop",
+        "recipe.json",
+    ):
         storage.put(f"{JOB}/{key}", b"x")
     for key in ("records/w-0.jsonl", "logs/w"):
         storage.put(f"{JOB}/{key}", b"x")
