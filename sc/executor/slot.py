@@ -34,6 +34,8 @@ from sc.model import Command
 TIMED_OUT, CANNOT_EXECUTE, NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
 FULL_LOOK_SECONDS = 1.0
 """How often a run's disk is looked at: what finds it full may print less than it meant to, and go on."""
+HOLD_SECONDS = 1.5 * FULL_LOOK_SECONDS
+"""What was written on a full disk stays for so long, so that another worker of this machine sees it full, too."""
 MAX_ARGUMENT_BYTES = 131071
 """Linux, MAX_ARG_STRLEN: 32 pages, the terminating NUL included."""
 CROWDED = (errno.EAGAIN, errno.ENOMEM)
@@ -137,6 +139,7 @@ class Keeper:
         watch = self._watch(pid, start.run.timeout, room)
         ended = began + watch.seconds  # not what the clock says, which may have been set meanwhile
         if self._was_full:
+            time.sleep(HOLD_SECONDS)
             room.remove()
             return Blocked(f"{room.output}: {FULL}, so that output may be cut off")
         if room.is_in_place and room.stdout_identity() not in (written, None):
