@@ -19,8 +19,9 @@ from tests.servers import S3Server
 
 __all__ = ["small_group"]  # a fixture
 
-STRANGER = 54321
-"""A user with no other process; root is exempt from a limit of processes."""
+STRANGER = 20000 + os.getpid() % 40000
+"""A user with no other process, those of other tests that go on beside this one included; root is exempt from a limit
+of processes."""
 CAPABILITIES = "-all,+dac_override,+dac_read_search"
 """It can read what root can, and is bound by its limits nevertheless."""
 
