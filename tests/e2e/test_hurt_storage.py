@@ -271,7 +271,7 @@ def test_keys_that_expire_for_good_keep_the_outputs_here(
 def assert_given_up(work: HurtWork, why: str) -> None:
     """The executor has told that, and where the rest lies; a batch would end in 3."""
     ending = Ending(**json.loads((work.folder / "ending.json").read_text()))
-    assert why in ending.reason
+    assert re.search(why, ending.reason)
     assert ending.kept_folder is not None
     work.assert_stored_or_kept(Path(ending.kept_folder), ending.kept_runs)
     tally = Tally(work.runs, unsaved=ending.kept_runs)
@@ -338,7 +338,8 @@ def test_a_job_survives_an_outage_that_outlasts_its_leases(outage: Outage) -> No
 
 def test_an_outage_without_an_end_keeps_the_outputs_here(outage: Outage) -> None:
     assert outage.wait(2) == 0
-    assert_given_up(outage.hopeless, "gave no answer in")
+    # A saver that was started in the outage has never had an answer.
+    assert_given_up(outage.hopeless, r"(gave no answer|could not be reached) in \d+ seconds")
 
 
 def test_an_interrupt_during_an_outage_keeps_the_outputs_and_tells_where(outage: Outage) -> None:
