@@ -1,4 +1,4 @@
-"""Whether a disk was full while a run went on, as any process of an execution has seen it.
+"""Whether a disk was full, or read-only, while a run went on, as any process of an execution has seen it.
 
 What met a full disk is judged when it has ended, and by then another run may have ended, too, and have made room by
 it. So each process looks before it removes something, and what it sees is known to all.
@@ -25,7 +25,8 @@ class Fullness:
         try:
             disk = os.statvfs(folder)
             free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
-            if (not disk.f_blocks or free > 0) and (not disk.f_files or disk.f_favail > 0):
+            has_room = (not disk.f_blocks or free > 0) and (not disk.f_files or disk.f_favail > 0)
+            if has_room and not disk.f_flag & os.ST_RDONLY:
                 return False
             _SEEN.pack_into(self._seen, 0, now, os.stat(folder).st_dev)
         except OSError:

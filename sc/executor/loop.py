@@ -142,7 +142,7 @@ class Loop:
 
     def _ending(self) -> Ending:
         kept, reason = self._stores.kept, self._stores.kept.reason or self._gave_up
-        return Ending(self._signals.count > 0, kept.folder, kept.count, reason)
+        return Ending(self._signals.count > 0, kept.folder, len(kept.places), reason)
 
     # Starting
 

@@ -24,10 +24,10 @@ HOPELESS_ERRNOS = frozenset(
         errno.ELOOP,
         errno.EACCES,
         errno.EPERM,
-        errno.EROFS,
     ]
 )
-"""Of a path that will be as impossible in an hour; all else (a full disk, a stale handle) may pass."""
+"""Of a path that will be as impossible in an hour; all else (a full disk, one that has turned read-only since places
+were checked, a stale handle) may pass."""
 
 
 TAIL_BYTES, LONGEST_LINE = 2000, 300
@@ -209,7 +209,12 @@ def _remove_files(output: str) -> None:
 
 def _make_wanted_results(wanted: str) -> str:
     results = os.path.abspath(os.path.expanduser(wanted))
-    os.makedirs(results, exist_ok=True)
+    try:
+        os.makedirs(results, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.EROFS:  # nobody has checked it before: it was so from the start
+            raise RoomError(f"{error.filename}: {error.strerror}", False) from error
+        raise
     if os.listdir(results):
         raise RoomError(
             f"local_results_dir {results} is not empty; empty it, or leave local_results_dir out",

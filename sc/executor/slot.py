@@ -34,14 +34,14 @@ from sc.model import Command
 TIMED_OUT, CANNOT_EXECUTE, NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
 FULL_LOOK_SECONDS = 1.0
 """How often a run's disk is looked at: what finds it full may print less than it meant to, and go on."""
+HOLD_SECONDS = 1.5 * FULL_LOOK_SECONDS
+"""What was written on a full disk stays for so long, so that another worker of this machine sees it full, too."""
 MAX_ARGUMENT_BYTES = 131071
 """Linux, MAX_ARG_STRLEN: 32 pages, the terminating NUL included."""
-PASSING_ERRNOS = frozenset(
-    [errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO]
-)
-
-
 CROWDED = (errno.EAGAIN, errno.ENOMEM)
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+PASSING_ERRNOS = frozenset([*CROWDED, *FULL_ERRNOS, errno.EMFILE, errno.ENFILE, errno.EIO])
+FULL = "no space is left, or it is read-only"
 
 
 class CannotStartError(Exception):
@@ -124,7 +124,7 @@ class Keeper:
             return Ended(None, "upload", time.time(), time.time(), True, None, str(error))
         if self._was_full and self._fullness.look(room.output, time.monotonic()):
             room.remove()
-            return Blocked(f"{room.output}: no space is left")
+            return Blocked(f"{room.output}: {FULL}")
         kills = self._memory_kills.count_before(time.monotonic())
         began = time.time()
         try:
@@ -139,8 +139,9 @@ class Keeper:
         watch = self._watch(pid, start.run.timeout, room)
         ended = began + watch.seconds  # not what the clock says, which may have been set meanwhile
         if self._was_full:
+            time.sleep(HOLD_SECONDS)
             room.remove()
-            return Blocked(f"{room.output}: no space is left, so that output may be cut off")
+            return Blocked(f"{room.output}: {FULL}, so that output may be cut off")
         if room.is_in_place and room.stdout_identity() not in (written, None):
             reason = "another sc has begun it meanwhile"
             return Ended(None, "lost", began, ended, True, None, reason)

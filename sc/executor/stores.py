@@ -10,7 +10,7 @@ import random
 import selectors
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 from sc.executor import OpenSink, Plan, Task
@@ -40,7 +40,8 @@ class Kept:
     """What could not be stored."""
 
     folder: Optional[str] = None
-    count: int = 0
+    places: set[str] = field(default_factory=set)
+    """Of the runs."""
     reason: str = ""
 
 
@@ -274,7 +275,7 @@ class Stores:
         saves = [effort.save for effort in efforts if effort.save.kind in (ALL, ATTEMPT)]
         if saves:
             self.kept.folder = self._folder.keep(saves, self.kept.folder)
-            self.kept.count += len({save.remote_output_path for save in saves})
+            self.kept.places.update(save.remote_output_path for save in saves)
             self.kept.reason = next((one.error for one in efforts if one.error), why)
         for save in (effort.save for effort in efforts):
             verdict = self._ended.pop(save.number, None)

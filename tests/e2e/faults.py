@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -33,6 +34,8 @@ TOKEN = "SC_TEST_FAULTS"
 LINES = 400
 SPLIT = ("split", "recipe.yaml", "batch.json", "commands", "--start", "--wait")
 BATCH = ("batch", "batch.json")
+Record = Callable[[str, object], None]
+"""Tells the report of the tests something: the fixture `record_property`."""
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
@@ -85,6 +88,27 @@ class Ballast:
             path.unlink()
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing can be changed below this path, as on a disk that the kernel has found errors on.
+
+    It is mounted over, at one instant: to remount it is refused while any file there is open.
+    """
+    beside = folder.with_name(f"{folder.name}-read-only")
+    beside.mkdir()
+    for words in (
+        ["--bind", str(folder), str(beside)],
+        ["-o", "remount,bind,ro", str(beside)],
+        ["--bind", str(beside), str(folder)],
+    ):
+        subprocess.run(["mount", *words], check=True)
+    try:
+        yield
+    finally:
+        for path in (folder, beside):
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
 @dataclass
 class Trial:
     """A folder with a batch in it, and all that is called there."""
@@ -97,19 +121,37 @@ class Trial:
     """Words of a command that starts ours."""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     count: int = 0
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def temp(self) -> Path:
         return self.folder / "temp"
 
-    def write(self, count: int, place: str = "", seconds: float = 0.0, **more: Any) -> None:
-        """Runs that go on whatever happens to their output: nobody sees in their codes whether it is whole."""
+    def write(self, count: int, place: str = "", free: Optional[int] = None, **more: Any) -> None:
+        """Runs that go on whatever happens to their output: nobody sees in their codes whether it is whole.
+
+        All but `free` of them, the first that begin, wait in their middle until `let_go`.
+        """
         self.temp.mkdir(exist_ok=True)
         self.place, self.count = place or str(self.folder / "out"), count
-        runs = [{"cmd": command(number, seconds)} for number in range(count)]
+        between = "true" if free is None else self._gate(free)
+        runs = [{"cmd": command(number, between)} for number in range(count)]
         document = {"remote_output_path": self.place, "runs": runs, "nprocs": 2, **more}
         (self.folder / "batch.json").write_text(json.dumps(document))
         (self.folder / "recipe.yaml").write_text(RECIPE)
+
+    def _gate(self, free: int) -> str:
+        """Words of a shell; a free one has made one of so many folders."""
+        tickets = [f"mkdir {self.folder}/free-{number} 2>/dev/null || " for number in range(free)]
+        go = f"touch {self.folder}/waits-$$; until test -e {self.folder}/go; do sleep 0.05; done"
+        return f"{''.join(tickets)}{{ {go}; }}"
+
+    def wait_for_waiting(self, count: int) -> None:
+        """So many runs are in their middle, and write nothing."""
+        wait_until(lambda: len(list(self.folder.glob("waits-*"))) >= count, "some runs wait")
+
+    def let_go(self) -> None:
+        (self.folder / "go").touch()
 
     def surroundings(self) -> dict[str, str]:
         """The environment of a call, its own temp folder included."""
@@ -118,7 +160,9 @@ class Trial:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Call `sc`, and go on."""
         program = replace(self.program, words=[*self.before, *self.program.words])
-        return program.start(*words, cwd=self.folder, environment=self.surroundings())
+        process = program.start(*words, cwd=self.folder, environment=self.surroundings())
+        self.started.append(process)
+        return process
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Call `sc` and wait for its end."""
@@ -175,12 +219,15 @@ class Trial:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        for process in self.started:
+            with process:
+                pass  # this closes its pipes, which a test that failed has left
 
 
-def command(number: int, seconds: float) -> str:
+def command(number: int, between: str) -> str:
     """Prints some 10 kB in two goes, and makes a result; its code is 0 in any case."""
     return (
-        f"seq {LINES} | sed s/^/begin-{number}-/; sleep {seconds}; seq {LINES} | sed s/^/end-{number}-/; "
+        f"seq {LINES} | sed s/^/begin-{number}-/; {between}; seq {LINES} | sed s/^/end-{number}-/; "
         f'mkdir "$SATURN_RUN_LOCAL_RESULTS_DIR/deep"; echo {number} > "$SATURN_RUN_LOCAL_RESULTS_DIR/deep/made"; true'
     )
 
@@ -194,17 +241,39 @@ def printed(number: int) -> str:
 
 
 class Count:
-    """How often the kernel has said no to `sc` and its runs, as strace has seen it; -1 where there is none."""
+    """How often `sc` itself, its runs left out, has met an error of the kernel, as strace has seen it.
 
-    def __init__(self, folder: Path, error: str) -> None:
-        self._path = folder / "strace.txt"
+    To have met ENOSPC is also to have looked at a disk that had no room left: it is not written to then.
+    """
+
+    def __init__(self, trial: Trial, error: str, below: str = "") -> None:
+        """All that the trial starts from now on is looked at. `below`: paths that begin so, and no others."""
+        self._path = trial.folder / "strace.txt"
         self._error = error
-        options = ["-f", "-qq", "-e", "trace=%file,%desc,%network,%process", "-e", "status=failed"]
-        self.before: Sequence[str] = (
-            ["strace", *options, "-o", str(self._path)] if shutil.which("strace") else ()
-        )
+        shows = "|f_bfree=0,|f_ffree=0," if error == "ENOSPC" else ""
+        self._is_met = re.compile(rf'<(python|sc )[^>]*> .*"?{re.escape(below)}.*({error}{shows})')
+        words = ["strace", "-f", "-qq", "--seccomp-bpf", "--decode-pids=comm", "-e"]
+        if shows:
+            words += ["trace=%file,write,pwrite64,sendfile,copy_file_range,ftruncate"]
+        else:
+            words += ["trace=%file,%desc,%network,%process", "-e", "status=failed"]
+        self.can = shutil.which("strace") is not None
+        if self.can:
+            trial.before = [*trial.before, *words, "-o", str(self._path)]
 
     def faults(self) -> int:
-        if not self.before:
-            return -1
-        return self._path.read_text(errors="replace").count(self._error)
+        """Until now; of this call, and not of those before."""
+        if not self._path.exists():
+            return 0
+        lines = self._path.read_text(errors="replace").splitlines()
+        return sum(1 for line in lines if self._is_met.search(line))
+
+    def wait(self) -> None:
+        """Until it is met."""
+        wait_until(lambda: self.faults() or not self.can, f"{self._error} is met")
+
+    def assert_met(self, record: Record) -> None:
+        """A fault that never struck is not survived. Tells the report of the tests how often it was."""
+        if self.can:
+            record(self._error, self.faults())
+            assert self.faults()

@@ -7,20 +7,21 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults import BATCH, SPLIT, Count, Trial
+from tests.e2e.faults import BATCH, SPLIT, Count, Record, Trial, wait_until
 from tests.e2e.program import Program
-from tests.processes.test_oom import HUNGRY, small_group
+from tests.processes.test_oom import HUNGRY, oom_kills, small_group
 from tests.servers import S3Server
 
 __all__ = ["small_group"]  # a fixture
 
-STRANGER = 54321
-"""A user with no other process; root is exempt from a limit of processes."""
+STRANGER = 20000 + os.getpid() % 40000
+"""A user with no other process, those of other tests that go on beside this one included; root is exempt from a limit
+of processes."""
 CAPABILITIES = "-all,+dac_override,+dac_read_search"
 """It can read what root can, and is bound by its limits nevertheless."""
 
@@ -36,37 +37,40 @@ def place(
 
 @pytest.mark.parametrize(("files", "nprocs"), [(64, 4), (64, 16), (64, 64), (32, 64)])
 def test_few_open_files_are_enough_for_fewer_slots(
-    trial: Trial, place: str, files: int, nprocs: int, record_property: Callable[..., None]
+    trial: Trial, place: str, files: int, nprocs: int, record_property: Record
 ) -> None:
-    count = Count(trial.folder, "EMFILE")
-    trial.before = ["prlimit", f"--nofile={files}:{files}", *(count.before if nprocs == 64 else ())]
+    trial.before = ["prlimit", f"--nofile={files}:{files}"]
+    count = Count(trial, "EMFILE")
     trial.write(24, place, nprocs=nprocs)
     ended = trial.run(*BATCH)
     assert ended.returncode == 0, ended.stderr
     trial.assert_all_whole()
     trial.assert_nothing_left()
     if nprocs == 64:
-        record_property("EMFILE", count.faults())
-        assert count.faults()
+        count.assert_met(record_property)
 
 
-def test_two_workers_with_few_open_files(trial: Trial, place: str) -> None:
+def test_two_workers_with_few_open_files(trial: Trial, place: str, record_property: Record) -> None:
     trial.before = ["prlimit", "--nofile=64:64"]
-    trial.write(12, place, nprocs=16)
+    count = Count(trial, "EMFILE")
+    trial.write(12, place, nprocs=64)
     ended = trial.run(*SPLIT)
     assert ended.returncode == 0, ended.stderr
     trial.assert_all_whole()
     trial.assert_nothing_left()
+    count.assert_met(record_property)
 
 
 @pytest.mark.parametrize("files", [8, 10, 12, 14])
-def test_too_few_open_files_are_told(trial: Trial, files: int) -> None:
+def test_too_few_open_files_are_told(trial: Trial, files: int, record_property: Record) -> None:
     trial.before = ["prlimit", f"--nofile={files}:{files}"]
+    count = Count(trial, "EMFILE")
     trial.write(4, nprocs=4)
     for words in (BATCH, SPLIT):
         ended = trial.run(*words)
         assert ended.returncode == 3
         assert "open files" in ended.stderr or "have ended before their first run" in ended.stderr
+        count.assert_met(record_property)
         assert trial.whole() == set()
     trial.assert_nothing_left()
 
@@ -130,27 +134,29 @@ def test_no_process_at_all_is_told(open_trial: Trial) -> None:
 
 
 def test_a_run_that_the_kernel_kills_for_want_of_memory_harms_no_other(
-    trial: Trial, small_group: Path
+    trial: Trial, small_group: Path, record_property: Record
 ) -> None:
     """All of `sc` is in the same small control group: the kernel takes the largest."""
-    trial.write(8, seconds=0.2)
+    trial.write(8, free=4)
     document = json.loads((trial.folder / "batch.json").read_text())
-    document["runs"].insert(
-        4, {"cmd": [sys.executable, "-c", HUNGRY], "remote_output_path": "hungry"}
-    )
-    for number, run in enumerate(
-        one for one in document["runs"] if "remote_output_path" not in one
-    ):
+    for number, run in enumerate(document["runs"]):
         run["remote_output_path"] = str(number)
+    hungry = {"cmd": [sys.executable, "-c", HUNGRY], "remote_output_path": "hungry"}
+    document["runs"].insert(4, hungry)
     (trial.folder / "batch.json").write_text(json.dumps(document))
     trial.before = ["sh", "-c", f'echo $$ > {small_group}/cgroup.procs; exec "$0" "$@"']
     for words in (BATCH, SPLIT):
-        ended = trial.run(*words)
+        before = oom_kills(small_group)
+        running = trial.start(*words)
+        wait_until(lambda: oom_kills(small_group) > before, "one is killed")  # noqa: B023
+        trial.let_go()
+        ended = trial.end(running)
         assert ended.returncode == 1, ended.stderr
         assert "8 completed, 1 failed" in ended.stderr
         assert (trial.folder / "out/hungry/status_code").read_text() == "137"
         trial.assert_all_whole()
         trial.assert_nothing_left()
+        record_property("oom_kill", oom_kills(small_group) - before)
 
 
 @pytest.mark.parametrize("megabytes", [30, 90, 250])

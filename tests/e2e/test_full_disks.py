@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults import BATCH, SPLIT, Ballast, Count, Trial, small_disk, wait_until
+from sc.executor.scheduler import BLOCKED_SECONDS
+from tests.e2e.faults import BATCH, SPLIT, Ballast, Count, Record, Trial, small_disk, wait_until
 from tests.servers import S3Server
 
 SMALL = {"bytes": "size=1200k", "inodes": "size=20m,nr_inodes=600"}
@@ -19,11 +20,6 @@ SMALL = {"bytes": "size=1200k", "inodes": "size=20m,nr_inodes=600"}
 def lacking(request: pytest.FixtureRequest) -> str:
     """What there is no more of."""
     return str(request.param)
-
-
-def has_run(trial: Trial, count: int) -> Callable[[], bool]:
-    """So many runs are marked, as far as a folder tells."""
-    return lambda: len(list(trial.folder.glob("out/*/status_code"))) >= count
 
 
 def is_at_rest(trial: Trial) -> bool:
@@ -38,58 +34,75 @@ def is_at_rest(trial: Trial) -> bool:
     return True
 
 
-def give_back_at_rest(trial: Trial, ballast: Ballast) -> None:
-    """Room comes back while nobody writes: a run whose output was cut off a moment ago has been judged by then."""
-    wait_until(lambda: is_at_rest(trial), "all runs wait")
-    ballast.give_back()
+def rests(trial: Trial) -> bool:
+    """No run goes on, and for long enough that the last one, whose output may be cut off, has been judged: room that
+    comes back before is not seen to have been lacking. The next one begins after `BLOCKED_SECONDS` at the soonest."""
+    end = time.monotonic() + BLOCKED_SECONDS / 2
+    while is_at_rest(trial):
+        if time.monotonic() > end:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def fill(trial: Trial, ballast: Ballast, count: Count, free: int = 3) -> None:
+    """Take all room from runs that are in their middle, and let them meet that. `free` ones are over by then."""
+    wait_until(lambda: len(list(trial.folder.glob("out/*/status_code"))) >= free, "some have ended")
+    trial.wait_for_waiting(2)
+    ballast.take()
+    trial.let_go()
+    count.wait()
+    wait_until(lambda: rests(trial), "all runs wait")
 
 
 @pytest.mark.parametrize("words", [BATCH, SPLIT], ids=["batch", "split"])
 def test_outputs_on_a_full_disk_wait_for_room(
-    trial: Trial, lacking: str, words: tuple[str, ...], record_property: Callable[..., None]
+    trial: Trial, lacking: str, words: tuple[str, ...], record_property: Record
 ) -> None:
-    count = Count(trial.folder, "ENOSPC")
-    trial.before = count.before if words is BATCH else ()
+    count = Count(trial, "ENOSPC")
     with small_disk(trial.folder / "out", SMALL[lacking]) as disk:
-        trial.write(14, seconds=0.15)
+        trial.write(14, free=3)
         ballast = Ballast(disk, lacking)
         running = trial.start(*words)
-        wait_until(has_run(trial, 3), "some have ended")
-        ballast.take()
-        wait_until(lambda: is_at_rest(trial), "all runs wait")
-        assert len(trial.whole()) < 14
-        give_back_at_rest(trial, ballast)
+        fill(trial, ballast, count)
+        assert 3 <= len(trial.whole()) < 14
+        ballast.give_back()
         ended = trial.end(running)
         assert ended.returncode == 0, ended.stderr
         trial.assert_all_whole()
     trial.assert_nothing_left()
-    if words is BATCH:
-        # It may be none: a disk that is seen to be full is not written to.
-        record_property("ENOSPC", count.faults())
+    count.assert_met(record_property)
 
 
 @pytest.mark.parametrize("words", [BATCH, SPLIT], ids=["batch", "split"])
 def test_a_full_temp_folder_holds_runs_up_whose_outputs_go_to_s3(
-    trial: Trial, lacking: str, words: tuple[str, ...], s3_environment: S3Server, bucket: str
+    trial: Trial,
+    lacking: str,
+    words: tuple[str, ...],
+    s3_environment: S3Server,
+    bucket: str,
+    record_property: Record,
 ) -> None:
     trial.environment = s3_environment.environment()
+    count = Count(trial, "ENOSPC")
     with small_disk(trial.temp, SMALL[lacking]) as disk:
-        trial.write(8, f"s3://{bucket}/out")
+        trial.write(8, f"s3://{bucket}/out", free=0)
         ballast = Ballast(disk, lacking)
         running = trial.start(*words)
-        wait_until(lambda: list(disk.glob("sc-run-*/lock")), "it has begun")
-        ballast.take()
-        wait_until(lambda: is_at_rest(trial), "all runs wait")
-        give_back_at_rest(trial, ballast)
+        fill(trial, ballast, count, free=0)
+        assert len(trial.whole()) < 8
+        ballast.give_back()
         ended = trial.end(running)
         assert ended.returncode == 0, ended.stderr
         trial.assert_all_whole()
         trial.assert_nothing_left()
+    count.assert_met(record_property)
 
 
 def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_done(
-    trial: Trial, lacking: str
+    trial: Trial, lacking: str, record_property: Record
 ) -> None:
+    count = Count(trial, "ENOSPC")
     with small_disk(trial.folder / "out", SMALL[lacking]) as disk:
         trial.write(3)
         Ballast(disk, lacking).take()
@@ -97,6 +110,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_done(
             ended = trial.run(*words)
             assert ended.returncode == 3
             assert "cannot be written, the disk is full: free some space or inodes" in ended.stderr
+            count.assert_met(record_property)
         assert trial.whole() == set()
         assert not (trial.folder / "commands").exists()
     trial.assert_nothing_left()
@@ -104,11 +118,12 @@ def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_done(
 
 def test_interrupted_while_it_waits_for_room_it_marks_nothing(trial: Trial) -> None:
     with small_disk(trial.folder / "out", SMALL["bytes"]) as disk:
-        trial.write(14, seconds=0.15)
+        trial.write(14, free=3)
         running = trial.start(*BATCH)
-        wait_until(has_run(trial, 3), "some have ended")
+        trial.wait_for_waiting(2)
         Ballast(disk, "bytes").take()
-        wait_until(lambda: is_at_rest(trial), "all runs wait")
+        trial.let_go()
+        wait_until(lambda: rests(trial), "all runs wait")
         running.send_signal(signal.SIGINT)
         ended = trial.end(running)
         assert ended.returncode == 130
@@ -146,19 +161,21 @@ def test_a_job_whose_place_is_full_is_not_begun(trial: Trial, lacking: str) -> N
     trial.assert_nothing_left()
 
 
-def test_the_place_of_a_job_that_runs_full_holds_it_up(trial: Trial, lacking: str) -> None:
+def test_the_place_of_a_job_that_runs_full_holds_it_up(
+    trial: Trial, lacking: str, record_property: Record
+) -> None:
+    count = Count(trial, "ENOSPC")
     with small_disk(trial.folder / "out/.sc", SMALL[lacking]) as disk:
-        trial.write(14, seconds=0.15)
+        trial.write(14, free=3)
         ballast = Ballast(disk, lacking)
         running = trial.start(*SPLIT)
-        wait_until(has_run(trial, 2), "some have ended")
-        ballast.take()
-        wait_until(lambda: is_at_rest(trial), "nothing more can be claimed")
+        fill(trial, ballast, count)
         ballast.give_back()
         ended = trial.end(running)
         assert ended.returncode == 0, ended.stderr
         trial.assert_all_whole()
     trial.assert_nothing_left()
+    count.assert_met(record_property)
 
 
 def test_a_pull_that_finds_no_room_goes_on_where_it_stopped(trial: Trial, lacking: str) -> None:

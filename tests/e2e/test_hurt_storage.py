@@ -24,7 +24,7 @@ import pytest
 from sc.errors import ExitCode
 from sc.executor import Ending
 from sc.feed import Tally
-from tests.e2e.hurt_work import HurtWork
+from tests.e2e.hurt_work import KINDS_OF_RUNS, HurtWork
 from tests.e2e.program import LIMIT_SECONDS, Program
 from tests.faulty_s3 import PASSING, FaultyLine, FaultyS3, faulty_s3
 from tests.processes.conftest import wait_until
@@ -37,7 +37,16 @@ OUTAGE_SECONDS = float(os.environ.get("SC_TEST_OUTAGE_SECONDS", "75"))
 """Longer than a request is tried again (60) and than the lease of a worker of this machine (30). By hand, as long
 as you like: SC_TEST_OUTAGE_SECONDS=300."""
 STALLS = 4
-SLOWLY = "sleep 0.3; "
+FREE = 24
+"""So many runs end before an outage; the others wait for it: it comes in the middle, however slow this machine is."""
+
+
+def until_cut(folder: Path) -> str:
+    """What each run does first. It must not take long: one of a dozen has a time-out, and does not wait."""
+    begun, number = f"{folder}/begun", "${SATURN_RUN_REMOTE_OUTPUT_PATH##*/}"
+    wait = f"until [ -e {folder}/cut ]; do sleep 0.1; done"
+    is_free = f"[ $# -le {FREE} ] || [ $(({number} % {KINDS_OF_RUNS})) = 3 ]"
+    return f": > {begun}-{number}; set -- {begun}-*; {is_free} || {wait}; sleep 0.3; "
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +64,8 @@ class Outage:
 
     def __init__(self, folder: Path, program: Program, server: S3Server, proxy: FaultyS3) -> None:
         def work(name: str, runs: int) -> HurtWork:
-            return HurtWork(folder / name, program, server, runs, large=1, before=SLOWLY)
+            before = until_cut(folder / name)
+            return HurtWork(folder / name, program, server, runs, large=1, before=before)
 
         self.batch, self.job = work("batch", 120), work("job", 120)
         self.hopeless, self.interrupted = work("hopeless", 120), work("interrupted", 120)
@@ -100,6 +110,7 @@ class Outage:
 def cut_in_the_middle(work: HurtWork, line: FaultyLine, how: str) -> None:
     wait_until(partial(work.has_stored, 8), "some runs are stored")
     line.cut(how)
+    (work.folder / "cut").touch()
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +192,7 @@ def test_a_job_of_two_workers_under_all_faults_and_all_that_looks_at_it(
     work = HurtWork(tmp_path, program, seaweed, runs=60, large=1)
     line = proxy.line(PASSING, SHARE)
     words = ["split", "recipe.yaml", "batch.json", "commands", "--start", "--wait", "--json"]
-    done = work.run(line, *words)
+    done = work.run(line, *words, "--batch-size", "2")  # enough parts are claimed for a 409
     assert done.returncode == ExitCode.RUNS_FAILED, done.stderr
     assert_counts(work, done.stdout.splitlines()[-1])
     work.assert_all_is_right()
@@ -271,7 +282,7 @@ def test_keys_that_expire_for_good_keep_the_outputs_here(
 def assert_given_up(work: HurtWork, why: str) -> None:
     """The executor has told that, and where the rest lies; a batch would end in 3."""
     ending = Ending(**json.loads((work.folder / "ending.json").read_text()))
-    assert why in ending.reason
+    assert re.search(why, ending.reason)
     assert ending.kept_folder is not None
     work.assert_stored_or_kept(Path(ending.kept_folder), ending.kept_runs)
     tally = Tally(work.runs, unsaved=ending.kept_runs)
@@ -338,7 +349,8 @@ def test_a_job_survives_an_outage_that_outlasts_its_leases(outage: Outage) -> No
 
 def test_an_outage_without_an_end_keeps_the_outputs_here(outage: Outage) -> None:
     assert outage.wait(2) == 0
-    assert_given_up(outage.hopeless, "gave no answer in")
+    # A saver that was started in the outage has never had an answer.
+    assert_given_up(outage.hopeless, r"(gave no answer|could not be reached) in \d+ seconds")
 
 
 def test_an_interrupt_during_an_outage_keeps_the_outputs_and_tells_where(outage: Outage) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.e2e.faults import BATCH, SPLIT, Trial, small_disk, wait_until
+from tests.e2e.faults import BATCH, SPLIT, Count, Record, Trial, read_only, small_disk, wait_until
 from tests.servers import S3Server
 
 
@@ -18,14 +18,29 @@ def through_shell(trial: Trial, script: str, *words: str) -> subprocess.Complete
     return trial.run(*words)
 
 
-@pytest.mark.parametrize("kind", ["missing", "read-only", "not to be executed from", "a file"])
+ODD = {
+    "missing": "ENOENT",
+    "read-only": "EROFS",
+    "not to be executed from": "",
+    "a file": "ENOTDIR",
+}
+"""What is the matter with a temp folder, and what those get that would use it."""
+
+
+@pytest.mark.parametrize("kind", list(ODD))
 @pytest.mark.parametrize("words", [BATCH, SPLIT], ids=["batch", "split"])
 def test_a_temp_folder_that_cannot_be_used_is_done_without(
-    trial: Trial, kind: str, words: Sequence[str], s3_environment: S3Server, bucket: str
+    trial: Trial,
+    kind: str,
+    words: Sequence[str],
+    s3_environment: S3Server,
+    bucket: str,
+    record_property: Record,
 ) -> None:
     trial.write(4, f"s3://{bucket}/out" if words is BATCH else "")
     odd = trial.folder / "odd"
     trial.environment = {**s3_environment.environment(), "TMPDIR": str(odd)}
+    count = Count(trial, ODD[kind], below=str(odd))
     if kind == "a file":
         odd.write_text("")
     if kind in ("missing", "a file"):
@@ -37,6 +52,29 @@ def test_a_temp_folder_that_cannot_be_used_is_done_without(
     assert ended.returncode == 0, ended.stderr
     trial.assert_all_whole()
     trial.assert_nothing_left()
+    if ODD[kind]:  # from the other one nothing is ever executed
+        count.assert_met(record_property)
+
+
+@pytest.mark.parametrize("words", [BATCH, SPLIT], ids=["batch", "split"])
+def test_outputs_that_turn_read_only_in_the_middle_are_waited_for(
+    trial: Trial, words: Sequence[str], record_property: Record
+) -> None:
+    count = Count(trial, "EROFS")
+    with small_disk(trial.folder / "out", "size=5m") as disk:
+        trial.write(8, free=3)
+        running = trial.start(*words)
+        wait_until(lambda: len(list(disk.glob("*/status_code"))) == 3, "some have ended")
+        trial.wait_for_waiting(2)
+        with read_only(disk):
+            trial.let_go()
+            count.wait()
+            assert len(trial.whole()) == 3
+        ended = trial.end(running)
+        assert ended.returncode == 0, ended.stderr
+        trial.assert_all_whole()
+    trial.assert_nothing_left()
+    count.assert_met(record_property)
 
 
 @pytest.mark.parametrize("home", ["", "/nonexistent", "/proc/self"])

@@ -17,7 +17,7 @@ import pytest
 
 from sc.model import Outcome
 from sc.storage import local_clock
-from tests.e2e.faults import BATCH, SPLIT, Trial, wait_until
+from tests.e2e.faults import BATCH, SPLIT, Record, Trial, wait_until
 from tests.e2e.program import Program
 from tests.servers import S3Server
 
@@ -47,7 +47,14 @@ class Machine(Trial):
 
     def preload(self, library: Path) -> None:
         clock = {"SC_TEST_CLOCK": str(self.folder / "clock"), "LD_PRELOAD": str(library)}
-        self.environment = {**self.environment, **clock}
+        met = {"SC_TEST_CLOCK_MET": str(self.folder / "met")}
+        self.environment = {**self.environment, **clock, **met}
+
+    def assert_met(self, least: int, record: Record) -> None:
+        """So many processes have been told another time after the clock was set."""
+        met = len((self.folder / "met").read_bytes())
+        record("processes that met the clock", met)
+        assert met >= least
 
     def write_gated(self, place: str = "") -> None:
         """All but the first are over at once, and the first waits for `go`. Each notes that it has begun."""
@@ -65,8 +72,10 @@ class Machine(Trial):
     def set_clock(self, seconds: int) -> None:
         half = self.folder / "clock.half"
         # From the next second on: what was written before must keep its time.
-        half.write_text(f"{int(time.time()) + 1} {seconds}")
+        moment = int(time.time()) + 1
+        half.write_text(f"{moment} {seconds}")
         half.rename(self.folder / "clock")
+        wait_until(lambda: time.time() >= moment, "the clock is set")
 
     def begun(self) -> list[int]:
         """How often each run was."""
@@ -107,7 +116,9 @@ def records(folder: Path) -> list[Outcome]:
     return [Outcome.from_line(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_no_claim_is_stolen_when_the_clock_is_set(machines: list[Machine]) -> None:
+def test_no_claim_is_stolen_when_the_clock_is_set(
+    machines: list[Machine], record_property: Record
+) -> None:
     """One worker has a long run, the other has nothing to do but to look for what it may take over."""
     running = []
     for one in machines:
@@ -123,6 +134,7 @@ def test_no_claim_is_stolen_when_the_clock_is_set(machines: list[Machine]) -> No
     for one, process in zip(machines, running):
         ended = one.end(process)
         assert ended.returncode == 1, ended.stderr
+        one.assert_met(3, record_property)  # who waits for the end, and each worker
         assert f"1 completed, {RUNS - 1} failed" in ended.stderr
         assert one.begun() == [1] * RUNS
         told = records(one.folder)
@@ -138,7 +150,7 @@ def test_no_claim_is_stolen_when_the_clock_is_set(machines: list[Machine]) -> No
 
 
 def test_a_batch_into_s3_goes_on_when_the_clock_is_set(
-    machines: list[Machine], s3_environment: S3Server, bucket: str
+    machines: list[Machine], s3_environment: S3Server, bucket: str, record_property: Record
 ) -> None:
     running = []
     for number, one in enumerate(machines):
@@ -152,6 +164,7 @@ def test_a_batch_into_s3_goes_on_when_the_clock_is_set(
     for one, process in zip(machines, running):
         ended = one.end(process)
         assert ended.returncode == 1, ended.stderr
+        one.assert_met(2, record_property)
         assert one.begun() == [1] * RUNS
         one.assert_told_right()
         one.assert_nothing_left()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,7 +43,16 @@ def _memory_group() -> tuple[Path, str]:
     return Path("/sys/fs/cgroup"), "memory.max"
 
 
-def test_the_cause_says_oom(near: Execution, small_group: Path) -> None:
+def oom_kills(group: Path) -> int:
+    """How many processes of the group the kernel has killed for want of memory."""
+    files = [group / "memory.events", group / "memory.oom_control"]
+    (told,) = [file.read_text().split() for file in files if file.exists()]
+    return int(told[told.index("oom_kill") + 1])
+
+
+def test_the_cause_says_oom(
+    near: Execution, small_group: Path, record_property: Callable[[str, object], None]
+) -> None:
     gate = near.folder / "gate"
     wait = f"while [ ! -e {gate} ]; do sleep 0.05; done; "
     near.start(
@@ -65,3 +74,5 @@ def test_the_cause_says_oom(near: Execution, small_group: Path) -> None:
         (137, "oom"),
         (137, "signal"),
     ]
+    record_property("oom_kill", oom_kills(small_group))
+    assert oom_kills(small_group) == 2

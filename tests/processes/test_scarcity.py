@@ -47,6 +47,22 @@ def test_room_that_never_comes_back_ends_it_with_the_reason(near: Execution, ful
     assert not list(near.out.glob("*/status_code"))
 
 
+def test_outputs_that_stay_read_only_end_it_with_the_reason(near: Execution) -> None:
+    with small_disk(near.out, "size=400k,ro"):
+        assert near.run({"cmd": "echo never"}, blocked_patience_seconds=0.5) == []
+    ending = near.ending()
+    assert "Read-only file system" in ending["reason"]
+    assert (ending["kept_runs"], ending["was_interrupted"]) == (0, False)
+
+
+def test_who_wants_its_results_on_a_read_only_disk_holds_up_no_other(near: Execution) -> None:
+    with small_disk(near.folder / "disk", "size=400k,ro") as disk:
+        wrong = {"cmd": "true", "local_results_dir": str(disk / "mine")}
+        told = near.run(wrong, {"cmd": "true"}, nprocs=1)
+    assert [(one.code, one.cause) for one in told] == [(None, "upload"), (0, "exit")]
+    assert told[0].reason == f"{disk}/mine: Read-only file system"
+
+
 def test_a_second_attempt_that_met_a_full_disk_is_not_printed_twice(
     near: Execution, full: Ballast
 ) -> None:

@@ -301,6 +301,22 @@ def test_giving_up_keeps_the_files_and_tells_where(far: Execution) -> None:
     subprocess.run(["rm", "-r", ending["kept_folder"]], check=True)
 
 
+def test_a_run_that_is_given_up_attempt_by_attempt_is_counted_once(far: Execution) -> None:
+    (far.out / ".down").write_text("gone for good")
+    second, go = far.folder / "second", far.folder / "go"
+    wait = f"touch {second}; while [ ! -e {go} ]; do sleep 0.05; done"
+    script = f"[ $SATURN_RUN_ATTEMPT = 2 ] || exit 1; {wait}"
+    far.start({"cmd": script, "retries": 1}, save_patience_seconds=5.0)
+    wait_until(second.exists, "the second attempt goes on")
+    wait_until(lambda: list(far.temp.glob("sc-kept-*/*/run.json")), "the first one is kept")
+    go.touch()
+    assert [one.cause for one in far.finish()] == ["upload"]
+    ending = far.ending()
+    assert ending["kept_runs"] == 1
+    assert len(list(Path(ending["kept_folder"]).iterdir())) == 2
+    subprocess.run(["rm", "-r", ending["kept_folder"]], check=True)
+
+
 def test_a_storage_that_is_gone_for_good_ends_it(far: Execution) -> None:
     """Nothing more is started: its outputs could not be stored either. What goes on may end, and is kept here."""
     (far.out / ".down").write_text("gone for good")
