@@ -97,7 +97,7 @@ def as_stranger(trial: Trial, processes: int) -> None:
     home = trial.folder / "home"
     user = [
         "setpriv",
-        f"--reuid={STRANGER + os.getpid()}",
+        f"--reuid={STRANGER}",
         "--clear-groups",
         f"--inh-caps={CAPABILITIES}",
     ]
