@@ -14,7 +14,6 @@ import hashlib
 import os
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, Optional
@@ -176,6 +175,8 @@ class _Reader:
     """Notes the codes of one batch. Its threads are gone when the block is left, soon after an error, too."""
 
     def __init__(self, storage: Storage, codes: Codes) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # see sc.executor.threads
+
         self._storage, self._codes = storage, codes
         self._listers, self._askers = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
         self._is_over = False

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, Optional
@@ -226,6 +225,8 @@ def _write_parts(storage: Storage, job_url: str, parts: Iterator[bytes]) -> Iter
     """Write parts, some at a time; yields how many of the first are there without a gap."""
     number = 0
     is_near = storage.local_path(job_url) is not None
+    from concurrent.futures import Future, ThreadPoolExecutor  # see sc.executor.threads
+
     with ThreadPoolExecutor(1 if is_near else _THREADS) as threads:
         while True:
             slice_ = list(islice(parts, FIRST_PARTS))

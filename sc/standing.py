@@ -10,7 +10,6 @@ import json
 import math
 from array import array
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Event
 from typing import NamedTuple, Optional
@@ -101,6 +100,8 @@ def read_standings(storage: Storage, batch: Batch) -> tuple[Commands, Callable[[
 
     The records are read beside the codes, which mostly waits for the storage's listing.
     """
+    from concurrent.futures import ThreadPoolExecutor  # see sc.executor.threads
+
     is_over = Event()
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(read_commands, storage, batch, is_over.is_set)
@@ -128,12 +129,18 @@ def read_commands(
     """The records of all jobs that ever worked on a batch; `is_over`: nobody wants to know any more."""
     commands = Commands(batch.runs)
     places = _records(storage, paths.join(batch.remote_output_path, paths.JOBS))
+    # As many at a time as there are threads: they may be fetched faster than they are read.
+    some = list(islice(places, THREADS))
+    if not some:
+        return commands
+    from concurrent.futures import ThreadPoolExecutor  # see sc.executor.threads
+
     with ThreadPoolExecutor(THREADS) as threads:
-        # As many at a time as there are threads: they may be fetched faster than they are read.
-        while not is_over() and (some := list(islice(places, THREADS))):
+        while some and not is_over():
             for data in threads.map(lambda place: _get(storage, place), some):
                 for line in data.decode("utf-8", "replace").splitlines():
                     commands.add(line)
+            some = list(islice(places, THREADS))
     return commands
 
 
