@@ -24,7 +24,7 @@ import pytest
 from sc.errors import ExitCode
 from sc.executor import Ending
 from sc.feed import Tally
-from tests.e2e.hurt_work import KINDS_OF_RUNS, HurtWork
+from tests.e2e.hurt_work import HurtWork
 from tests.e2e.program import LIMIT_SECONDS, Program
 from tests.faulty_s3 import PASSING, FaultyLine, FaultyS3, faulty_s3
 from tests.processes.conftest import wait_until
@@ -42,11 +42,12 @@ FREE = 24
 
 
 def until_cut(folder: Path) -> str:
-    """What each run does first. It must not take long: one of a dozen has a time-out, and does not wait."""
-    begun, number = f"{folder}/begun", "${SATURN_RUN_REMOTE_OUTPUT_PATH##*/}"
-    wait = f"until [ -e {folder}/cut ]; do sleep 0.1; done"
-    is_free = f"[ $# -le {FREE} ] || [ $(({number} % {KINDS_OF_RUNS})) = 3 ]"
-    return f": > {begun}-{number}; set -- {begun}-*; {is_free} || {wait}; sleep 0.3; "
+    """What each run does first."""
+    begun = f"{folder}/begun-"
+    note = f": > {begun}${{SATURN_RUN_REMOTE_OUTPUT_PATH##*/}}; set -- {begun}*"
+    return (
+        f"{note}; [ $# -le {FREE} ] || until [ -e {folder}/cut ]; do sleep 0.1; done; sleep 0.3; "
+    )
 
 
 @pytest.fixture(scope="module")

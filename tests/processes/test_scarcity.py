@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,8 @@ def test_a_saver_without_memory_ends_so_that_another_does_its_work(
     left.mkdir()
     saver = fork_saver(1, str(tmp_path), lambda: FarFolder(str(tmp_path)), Fullness())
     monkeypatch.undo()
-    saver.channel.send(Save(7, ALL, "far:/0", Left(str(left), None), 0))
+    with suppress(BrokenPipeError):  # where it cannot receive it is gone already
+        saver.channel.send(Save(7, ALL, "far:/0", Left(str(left), None), 0))
     if step == "store":
         assert saver.channel.receive() == Saved(7, error="there is not enough memory")
         dismiss([saver])
@@ -164,6 +166,12 @@ def job(tmp_path: Path) -> Iterator[JobUnderTest]:
         one.end_all()
 
 
+def send(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # the gate's own sleep is short
+            os.kill(pid, number)
+
+
 @pytest.mark.parametrize("stopped", ["its clerk", "all but its runs", "all of it"])
 def test_who_was_stopped_for_longer_than_the_lease_lets_the_other_do_it(
     job: JobUnderTest, tmp_path: Path, stopped: str
@@ -180,14 +188,12 @@ def test_who_was_stopped_for_longer_than_the_lease_lets_the_other_do_it(
     }
     pids = job.processes(*titles.get(stopped, []))
     assert pids
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    send(pids, signal.SIGSTOP)
     (tmp_path / "second").touch()
     job.work("--fleet", "local")
     job.wait(lambda: job.is_done(2), "the second worker has done all")
     go.touch()
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)
+    send(pids, signal.SIGCONT)
     for worker in job.workers:
         worker.wait(60)
     assert job.codes() == ["0", "0"]
