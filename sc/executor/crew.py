@@ -145,9 +145,8 @@ def _be(body: Body, position: int, connection: Connection, title: bytes, highest
     """What a member is from its first moment on."""
     try:
         os.setsid()
-        # The loop's handlers stay: they count signals, which here means nothing, and do not outlive an exec.
+        # What stops the loop stays blocked: it means nothing here, and its runs begin without that.
         signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         # A pipe that a fork held open would never end.
         os.closerange(3, connection.fileno())
         os.closerange(connection.fileno() + 1, highest + 1)

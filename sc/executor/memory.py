@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Iterator
 from typing import Optional
 
@@ -32,8 +33,7 @@ class MemoryKills:
         """How many there have been until now."""
         while self._paths:
             try:
-                with open(self._paths[0], "rb", buffering=0) as file:
-                    _, found, after = file.read().partition(b"oom_kill ")
+                _, found, after = _read(self._paths[0]).partition(b"oom_kill ")
             except OSError:
                 found = b""
             if found:
@@ -41,6 +41,15 @@ class MemoryKills:
                 break
             del self._paths[0]  # this one does not tell
         return self._known
+
+
+def _read(path: str) -> bytes:
+    """Without a file object: each keeper has its own memory for what that touches."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, 1 << 16), b""))
+    finally:
+        os.close(descriptor)
 
 
 def _control_group_files() -> Iterator[str]:

@@ -53,6 +53,7 @@ def start(
             return _spawn(command, environment, stdout, stderr)
         except NotImplementedError:
             pass  # a Python built for a glibc before 2.26, as conda's and uv's are, cannot setsid so
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with open(stdout, "ab") as out, open(stderr, "ab") as err:
         process = subprocess.Popen(
             command,
