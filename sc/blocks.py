@@ -37,12 +37,9 @@ class Block:
     def __len__(self) -> int:
         return sum(map(len, self.ranges))
 
-    def entries(self, storage: Storage, place: str) -> Iterator[tuple[int, Entry]]:
-        """What is listed for the parts of the block; a key that names none of them is passed over."""
-        for entry in storage.list(place, self.start_after, self.end_before):
-            part = part_number(entry.place.rsplit("/", 1)[-1])
-            if part is not None and any(part in some for some in self.ranges):
-                yield part, entry
+    def count_below(self, part: int) -> int:
+        """How many of its parts have smaller numbers."""
+        return sum(min(len(some), max(0, part - some.start)) for some in self.ranges)
 
 
 def part_number(name: str) -> Optional[int]:
@@ -59,6 +56,7 @@ class Blocks:
         texts = sorted(map(str, range(parts)))
         self._starts = texts[::BLOCK]
         self._all = [_block(texts, number) for number in range(len(self._starts))]
+        self._parts = parts
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self._all)
@@ -72,6 +70,28 @@ class Blocks:
     def of(self, part: int) -> Block:
         """The one that a part is in."""
         return self._all[bisect_right(self._starts, str(part)) - 1]
+
+    def around(self, part: int, begun: int) -> Sequence[Block]:
+        """The block of a part and its neighbours, as many as one LIST of claims tells of while so many parts have been
+        begun, the first ones: of those with less digits than the last a block has but a few. There is as much room left
+        for what was begun since."""
+        begun = max(part, begun)
+        first = self.of(part).number
+        end, room = first + 1, BLOCK // 2 - self._all[first].count_below(begun)
+        while end < len(self._all) and room >= (more := self._all[end].count_below(begun)):
+            end, room = end + 1, room - more
+        while first and room >= (more := self._all[first - 1].count_below(begun)):
+            first, room = first - 1, room - more
+        return self._all[first:end]
+
+    def entries(
+        self, storage: Storage, place: str, some: Sequence[Block]
+    ) -> Iterator[tuple[int, Entry]]:
+        """What is listed for the parts of neighbouring blocks; a key that names none of the job is passed over."""
+        for entry in storage.list(place, some[0].start_after, some[-1].end_before):
+            part = part_number(entry.place.rsplit("/", 1)[-1])
+            if part is not None and part < self._parts:
+                yield part, entry
 
 
 def _block(texts: Sequence[str], number: int) -> Block:

@@ -95,7 +95,8 @@ class Board:
         while (part := self._pick()) is not None:
             block = self._blocks.of(part)
             if not block.is_fresh and not self._is_new:
-                self._list(block)
+                begun = self._written - self._states.count(_OPEN, 0, self._written)
+                self._list(self._blocks.around(part, begun))
                 continue
             self._is_new = False
             claim = self._try(block, part)
@@ -154,21 +155,22 @@ class Board:
         else:
             self._width, self._has_met = min(2 * self._crowd, 3 * self._width), True
 
-    def _list(self, block: Block) -> Sequence[tuple[int, Entry]]:
+    def _list(self, blocks: Sequence[Block]) -> Sequence[tuple[int, Entry]]:
         """Learn what is taken and what was given back; returns the claims that are held, with their parts."""
         held = []
-        entries = [*self._entries("claims", block)]
-        block.free.clear()
-        for here in _slices(block):
-            self._states[here] = self._states[here].translate(_REOPENED)
+        entries = [*self._entries("claims", blocks)]
+        for block in blocks:
+            block.free.clear()
+            block.is_fresh = True
+            for here in _slices(block):
+                self._states[here] = self._states[here].translate(_REOPENED)
         for part, entry in entries:
             if is_free(entry):
-                block.free[part] = entry.tag
+                self._blocks.of(part).free[part] = entry.tag
                 continue
             held.append((part, entry))
             if self._states[part] == _OPEN:
                 self._states[part] = _TAKEN
-        block.is_fresh = True
         return held
 
     def _sweep(self, may_take_over: bool) -> Optional[Claim]:
@@ -180,7 +182,7 @@ class Board:
                 self._learn_done(block)
             if self._is_done_with(block):
                 continue
-            for part, entry in self._list(block):
+            for part, entry in self._list([block]):
                 if self._states[part] == _DONE:
                     continue
                 if may_take_over and entry.age_seconds > self._lease_seconds:
@@ -213,7 +215,7 @@ class Board:
         )
 
     def _learn_done(self, block: Block) -> None:
-        for part, _entry in self._entries("done", block):
+        for part, _entry in self._entries("done", [block]):
             self._states[part] = _DONE
         if self._marks is not None and self._is_done_with(block):
             self._marks.add(block)
@@ -229,8 +231,8 @@ class Board:
                 for here in _slices(self._blocks[number]):
                     self._states[here] = bytes([_DONE]) * (here.stop - here.start)
 
-    def _entries(self, folder: str, block: Block) -> Iterator[tuple[int, Entry]]:
-        return block.entries(self._storage, paths.join(self._job_url, folder))
+    def _entries(self, folder: str, blocks: Sequence[Block]) -> Iterator[tuple[int, Entry]]:
+        return self._blocks.entries(self._storage, paths.join(self._job_url, folder), blocks)
 
     def _shuffled(self) -> Sequence[Block]:
         blocks = list(self._blocks)

@@ -75,7 +75,8 @@ class Observer:
         self._requests = NEAR_REQUESTS if is_near else REQUESTS
         self._done_seconds = NEAR_DONE_EVERY_SECONDS if is_near else DONE_EVERY_SECONDS
         self._silent_seconds = NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
-        self._blocks = [_Block(block) for block in Blocks(job.parts)]
+        self._all = Blocks(job.parts)
+        self._blocks = [_Block(block) for block in self._all]
         self._seen: dict[str, Seen] = {}
         self._read: dict[str, _Read] = {}
         self._lost: dict[int, int] = {}
@@ -176,7 +177,7 @@ class Observer:
         return sorted(due, key=lambda block: block.listed_at or 0.0)
 
     def _list(self, block: _Block) -> None:
-        entries = block.block.entries(self._storage, paths.join(self._url, "done"))
+        entries = self._all.entries(self._storage, paths.join(self._url, "done"), [block.block])
         block.done = {part: entry.size for part, entry in entries}
         block.listed_at = self._now()
 

@@ -31,9 +31,10 @@ def test_a_block_is_listed_with_one_request(storage: MemoryStorage) -> None:
     parts = 11 * BLOCK + 5
     for part in range(parts):
         storage.put(paths.claim(JOB, part), b"")
-    for block in Blocks(parts):
+    blocks = Blocks(parts)
+    for block in blocks:
         before = storage.requests["list"]
-        assert {part for part, _ in block.entries(storage, CLAIMS)} == parts_of(block)
+        assert {part for part, _ in blocks.entries(storage, CLAIMS, [block])} == parts_of(block)
         assert storage.requests["list"] == before + 1
 
 
@@ -41,8 +42,27 @@ def test_keys_of_no_part_are_passed_over(storage: MemoryStorage) -> None:
     for name in ("", "x", "07", "7x", "20", "700", "zzz"):
         storage.put(f"{CLAIMS}/{name}", b"")
     storage.put(paths.claim(JOB, 7), b"")
-    (block,) = Blocks(20)
-    assert [part for part, _ in block.entries(storage, CLAIMS)] == [7]
+    blocks = Blocks(20)
+    assert [part for part, _ in blocks.entries(storage, CLAIMS, list(blocks))] == [7]
+
+
+@pytest.mark.parametrize("parts", [900, 5_000, 20_000, 83_417, 100_000])
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.06, 0.2, 0.5, 1.0])
+def test_what_is_listed_together_are_few_claims_and_many_parts(parts: int, share: float) -> None:
+    """Where the first parts have been begun, and others not, as it is in the middle of a job."""
+    blocks, begun = Blocks(parts), int(parts * share)
+    next_part = min(begun, parts - 1)
+    some = blocks.around(next_part, begun)
+    assert blocks.of(next_part) in some
+    inside = [part for block in some for part in parts_of(block)]
+    assert sum(part < begun for part in inside) <= 1.3 * BLOCK
+    soon = range(next_part, min(10 * next_part, parts))
+    assert sum(part in soon for part in inside) >= min(80, len(soon))
+
+
+def test_a_part_that_was_given_back_late_is_listed_with_its_block_alone() -> None:
+    blocks = Blocks(100_000)
+    assert blocks.around(17, 60_000) == [blocks.of(17)]
 
 
 @pytest.mark.parametrize("name", ["", "x", "-1", "01", "1.json", "٣", "9" * 30, "0 "])
