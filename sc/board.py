@@ -12,7 +12,7 @@ for longer than the lease. Where there are many blocks, workers tell one another
 sc.blocks.Marks): else the last thousand would list a hundred blocks each, all of them in the same seconds.
 
 Requests for a part, `done` included: two for a worker that is alone, 3.1 with 20 workers and 600 parts, 3.6 with 200
-and 5,000, 4.7 with 1,000 and 100,000, of which one is the claim, one or two are looks, and one is `done`; the sweeps
+and 5,000, 5.2 with 1,000 and 100,000, of which one is the claim, one or two are looks, and one is `done`; the sweeps
 are 2 LISTs for each worker and each block with parts that go on. More only where all come at once, or where a worker
 has few parts (`bench/run.py claims` counts them).
 """
