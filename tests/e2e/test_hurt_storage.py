@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ from tests.processes.conftest import wait_until
 from tests.servers import KEYS, S3Server
 
 SHARE = 0.2
+Record = Callable[[str, object], None]
+"""Keeps how often a fault was injected for `--junitxml`."""
 IN_A_BATCH = tuple(kind for kind in PASSING if kind != "409")
 """A batch on one machine writes nothing on a condition."""
 OUTAGE_SECONDS = float(os.environ.get("SC_TEST_OUTAGE_SECONDS", "75"))
@@ -148,7 +150,7 @@ def batch_under(line: FaultyLine, work: HurtWork) -> None:
 
 
 def test_a_batch_under_each_fault_alone(
-    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3
+    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3, record_property: Record
 ) -> None:
     def under(kind: str) -> tuple[str, int]:
         work = HurtWork(tmp_path / kind, program, seaweed, runs=18, large=1)
@@ -160,35 +162,43 @@ def test_a_batch_under_each_fault_alone(
 
     with ThreadPoolExecutor(3) as pool:
         injected = dict(pool.map(under, IN_A_BATCH))
+    record_property("injected", dict(injected))
     assert injected.pop("length too short") >= 1  # there is not much that a batch reads
     assert min(injected.values()) >= 8, injected
 
 
 def test_a_batch_under_all_faults(
-    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3
+    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3, record_property: Record
 ) -> None:
     work = HurtWork(tmp_path, program, seaweed, runs=160, large=2)
     line = proxy.line(IN_A_BATCH, SHARE)
     batch_under(line, work)
     faults = line.tally().faults
+    record_property("injected", dict(faults))
     assert {*faults, "length too short"} == set(IN_A_BATCH)  # it reads next to nothing
     assert sum(faults.values()) >= 100
 
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_batch_with_a_clock_that_is_an_hour_off(
-    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3, hours: int
+    tmp_path: Path,
+    program: Program,
+    seaweed: S3Server,
+    proxy: FaultyS3,
+    hours: int,
+    record_property: Record,
 ) -> None:
     work = HurtWork(tmp_path, program, seaweed, runs=24, large=1)
     line = proxy.line(clock_seconds=3600.0 * hours)
     batch_under(line, work)
     tally = line.tally()
+    record_property("injected", dict(tally.faults))
     assert 1 <= tally.faults["wrong clock"] <= 60  # each thread of each process, at most
     assert tally.requests - tally.faults["wrong clock"] >= 100
 
 
 def test_a_job_of_two_workers_under_all_faults_and_all_that_looks_at_it(
-    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3
+    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3, record_property: Record
 ) -> None:
     work = HurtWork(tmp_path, program, seaweed, runs=60, large=1)
     line = proxy.line(PASSING, SHARE)
@@ -197,6 +207,7 @@ def test_a_job_of_two_workers_under_all_faults_and_all_that_looks_at_it(
     assert done.returncode == ExitCode.RUNS_FAILED, done.stderr
     assert_counts(work, done.stdout.splitlines()[-1])
     work.assert_all_is_right()
+    record_property("injected", dict(line.tally().faults))
     assert set(line.tally().faults) == set(PASSING)
     job = f"{work.out}/.sc/hurt"
     for words in (
