@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import contenders
 from stopwatch import Failed
+from stopwatch import measure as time_command
 from tables import draw
 
 TITLE = "Splitting a million runs"
@@ -94,21 +95,11 @@ def write_recipe(path: Path) -> Path:
 
 
 def _cut(words: Sequence[str], env: Mapping[str, str], commands: Path, folder: Path) -> Cut:
-    begin = time.monotonic()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            words, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.monotonic() - begin
-    if process.returncode != 0:
-        end = (folder / "log").read_text(errors="replace")[-400:]
-        raise Failed(f"{' '.join(words[:3])} ended with {process.returncode}: {end}")
+    sample = time_command(words, env, folder / "log")
     parts = sum(name[0].isdigit() and name.endswith(".json") for name in os.listdir(commands))
     if not parts:
         raise Failed(f"there are no parts in {commands}")
-    return Cut(seconds, used.ru_maxrss / 1000, parts)
+    return Cut(sample.wall_seconds, sample.peak_bytes / 1e6, parts)
 
 
 def _row(name: str, runs: int, cuts: Sequence[Cut]) -> dict[str, Any]:
