@@ -52,12 +52,9 @@ class Codes:
 
     def code(self, remote_output_path: str) -> Optional[int]:
         """0 to 255, or None for a run that has not ended (or left garbage)."""
-        found = self._find(remote_output_path)
+        place = self.index.find(remote_output_path)
+        found = self._codes[place] if place >= 0 else NONE
         return found if found >= 0 else None
-
-    def is_garbage(self, remote_output_path: str) -> bool:
-        """True if its `status_code` holds something that is no code."""
-        return self._find(remote_output_path) == GARBAGE
 
     @property
     def garbage(self) -> int:
@@ -67,10 +64,6 @@ class Codes:
     def __len__(self) -> int:
         """How many have a `status_code`."""
         return len(self._codes) - self._codes.count(NONE)
-
-    def _find(self, remote_output_path: str) -> int:
-        place = self.index.find(remote_output_path)
-        return self._codes[place] if place >= 0 else NONE
 
 
 class Ended(NamedTuple):
