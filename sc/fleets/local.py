@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Callable, NamedTuple, Optional
@@ -54,6 +55,8 @@ class LocalFleet:
         self._now = now
         self._sleep = sleep
         self._started: list[int] = []
+        self._log: Optional[int] = None
+        """What the first worker that was started says: one that cannot even reach the storage leaves no other word."""
 
     def check(self, launch: Launch) -> None:
         self._refuse_running(launch.job_url)
@@ -81,7 +84,7 @@ class LocalFleet:
             if next(iter(storage.list(paths.join(launch.job_url, "workers"))), None) is not None:
                 return
             if not is_alive:
-                raise CloudError(_why_dead(launch.job_url, storage))
+                raise CloudError(_why_dead(launch.job_url, storage, self._log))
             self._sleep(POLL_SECONDS)
 
     def list(self, job: Optional[str] = None) -> Sequence[Machine]:
@@ -130,7 +133,7 @@ class LocalFleet:
         how = [launch.program] if launch.program else ["-m", "sc"]
         command = [sys.executable, *how, "work", launch.job_url, "--fleet", "local"]
         with tempfile.TemporaryFile(prefix="sc-log-") as log:
-            return os.posix_spawn(
+            pid = os.posix_spawn(
                 sys.executable,
                 command,
                 {**self._environment, **launch.environment},
@@ -143,6 +146,11 @@ class LocalFleet:
                 setsigmask=(),
                 setsigdef=(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
             )
+            if self._log is None:
+                with suppress(OSError):
+                    self._log = os.dup(log.fileno())
+                    weakref.finalize(self, os.close, self._log)
+            return pid
 
     def _wait_for_sight(self, job_url: str) -> None:
         """The kernel shows a new program's words a moment after it runs."""
@@ -215,17 +223,19 @@ def _name(job_url: str) -> str:
     return job_url.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _why_dead(job_url: str, storage: Storage) -> str:
+def _why_dead(job_url: str, storage: Storage, log: Optional[int]) -> str:
     """What the workers said last, if none of them has ever reported."""
-    said = "They left no log."
+    said = _last_lines(os.pread(log, _LAST_BYTES, 0)) if log is not None else ""
     logs = sorted(storage.list(paths.join(job_url, "logs")), key=lambda entry: entry.age_seconds)
     for entry in logs[:1]:
         with suppress(MissingError, StorageError):
-            text = storage.get(entry.place, -min(entry.size, _LAST_BYTES)).decode(
-                "utf-8", "replace"
-            )
-            lines = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]
-            said = "\n".join(lines)
+            said = _last_lines(storage.get(entry.place, -min(entry.size, _LAST_BYTES))) or said
     return (
-        f"The workers on this machine have ended before their first run. Their last lines:\n{said}"
+        "The workers on this machine have ended before their first run. Their last lines:\n"
+        f"{said or 'They left no log.'}"
     )
+
+
+def _last_lines(data: bytes) -> str:
+    lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    return "\n".join(lines[-_LAST_LINES:])

@@ -6,6 +6,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -331,6 +332,19 @@ def test_the_local_fleet_says_why_no_worker_came_up(job: JobUnderTest) -> None:
     launch = launch_of(job)
     fleet.launch(launch, lambda line: None)
     with pytest.raises(CloudError, match=r"(?s)a reason.*start_script exited with 1"):
+        fleet.follow(launch, job.storage, lambda line: None)
+
+
+def test_the_local_fleet_says_what_a_worker_said_that_never_reached_the_storage(
+    job: JobUnderTest,
+) -> None:
+    job.stage(["true"], part=1)
+    program = job.folder / "broken.py"
+    program.write_text("import sys; sys.exit('no more files here')")
+    fleet = LocalFleet(os.environ)
+    launch = replace(launch_of(job), program=str(program))
+    fleet.launch(launch, lambda line: None)
+    with pytest.raises(CloudError, match="no more files here"):
         fleet.follow(launch, job.storage, lambda line: None)
 
 
