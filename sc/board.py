@@ -223,8 +223,9 @@ class Board:
 
     def _hear_of_ended(self) -> None:
         """A thousand that sweep at the same time, each in its own order, look at each block about once in all."""
-        left = sum(not self._is_done_with(block) for block in self._blocks)
-        if self._marks is None or left <= _FEW:
+        if self._marks is None:
+            return
+        if sum(not self._is_done_with(block) for block in self._blocks) <= _FEW:
             return
         for number in self._marks.read():
             if number < len(self._blocks):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.memory_storage import Clock, MemoryStorage
 from tests.servers import S3Server, s3_server
 
 STRANGERS = ("AWS_", "SC_", "SATURN_", "SHIV_", "PYTHON", "CUDA_VISIBLE_DEVICES", "NO_COLOR")
@@ -21,6 +22,18 @@ def _own_environment() -> None:
         if name.startswith(STRANGERS):
             del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """What the storage in memory goes by."""
+    return Clock()
+
+
+@pytest.fixture
+def storage(clock: Clock) -> MemoryStorage:
+    """In memory; tests of other storages have their own."""
+    return MemoryStorage(clock)
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,7 @@ def _be(body: Body, position: int, connection: Connection, title: bytes, highest
         tree.rename_process(title)
         body(position, Channel(connection))
     except MemoryError:
-        os._exit(1)  # whoever reads the pipe has another do it
+        pass  # whoever reads the pipe has another do it
     except BaseException:  # noqa: BLE001 - nothing may return from here into the loop's own code
         traceback.print_exc()
     finally:

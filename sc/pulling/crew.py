@@ -21,13 +21,12 @@ from typing import Any, NamedTuple
 from sc.errors import MissingError, ScError
 from sc.pulling.memory import Item
 from sc.storage import Storage
+from sc.storage.atomic_files import hidden_prefix
 
 THREADS = 8
 """Requests at a time of each process."""
 MOST_PROCESSES = 4
 SMALL_BYTES = 1 << 20
-_HIDDEN = ".sc-tmp-"
-"""How the storage's own names begin that are there for a moment only; what follows is the writer's process and `-`."""
 GONE, UNPLACED = -1, -2
 _OF_THE_NAME = frozenset(
     [errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL]
@@ -99,7 +98,7 @@ def _sweep(dest: str, writer: int, items: Iterable[Item]) -> None:
     for folder in {os.path.dirname(f"{dest}/{item.path}") for item in items}:
         with suppress(OSError):  # it may never have been made; and tidiness is no reason to fail
             for name in os.listdir(folder):
-                if name.startswith(f"{_HIDDEN}{writer}-"):
+                if name.startswith(hidden_prefix(writer)):
                     os.unlink(f"{folder}/{name}")
 
 
@@ -160,7 +159,7 @@ def fetch(storage: Storage, dest: str, item: Item) -> int:
 def _write(path: str, data: bytes) -> int:
     """A small file, which appears with all that is in it."""
     folder = path.rpartition("/")[0]
-    half = f"{folder}/{_HIDDEN}{os.getpid()}-{threading.get_ident():x}"
+    half = f"{folder}/{hidden_prefix(os.getpid())}{threading.get_ident():x}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         fd = os.open(half, flags, 0o666)

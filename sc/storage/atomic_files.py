@@ -19,9 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Optional
 
 HIDDEN = ".sc-tmp-"
-"""How every name begins that is ours for a moment and nobody's object. A draft's goes on with its writer's process and
-`-`, so that whoever kills the writer knows it (`sc/pulling/crew.py`).
-"""
+"""How every name begins that is ours for a moment and nobody's object."""
 
 _NO_TMPFILE = frozenset([errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS])
 _NO_LINKS = frozenset(
@@ -33,9 +31,14 @@ class NoLinks(Exception):
     """This file system has no hard links."""
 
 
+def hidden_prefix(writer: int) -> str:
+    """How the names begin of what a process writes: whoever kills it knows by them what it has left half written."""
+    return f"{HIDDEN}{writer}-"
+
+
 def hidden_name(folder: str) -> str:
     """A name in `folder` that nobody else has."""
-    return os.path.join(folder, f"{HIDDEN}{os.getpid()}-{secrets.token_hex(12)}")
+    return os.path.join(folder, hidden_prefix(os.getpid()) + secrets.token_hex(12))
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from sc.observing import REQUESTS, Observer
 from tests.fakes.large_job import done_keys, large_job, put_all, worker_keys
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
 RUNS, WORKERS = 100_000, 100
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def storage(clock: Clock) -> MemoryStorage:
-    return MemoryStorage(clock)
 
 
 def count(storage: MemoryStorage) -> int:

@@ -6,15 +6,10 @@ import pytest
 
 from sc import paths
 from sc.blocks import BLOCK, Block, Blocks, Marks, part_number
-from tests.fakes.memory_storage import Clock, MemoryStorage
+from tests.fakes.memory_storage import MemoryStorage
 
 JOB = "s3://bucket/out/.sc/job"
 CLAIMS = paths.join(JOB, "claims")
-
-
-@pytest.fixture
-def storage() -> MemoryStorage:
-    return MemoryStorage(Clock())
 
 
 @pytest.mark.parametrize("parts", [1, BLOCK - 1, BLOCK, BLOCK + 1, 12 * BLOCK + 7])

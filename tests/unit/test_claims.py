@@ -10,14 +10,9 @@ import pytest
 from sc import claims, paths
 from sc.claims import MAX_LOSSES, Claim, done_note, is_free, read_done_note
 from sc.storage import Entry
-from tests.fakes.memory_storage import Clock, MemoryStorage
+from tests.fakes.memory_storage import MemoryStorage
 
 JOB = "s3://bucket/out/.sc/job"
-
-
-@pytest.fixture
-def storage() -> MemoryStorage:
-    return MemoryStorage(Clock())
 
 
 def entry_of(storage: MemoryStorage, part: int = 0) -> Entry:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from sc import paths
 from sc.claims import done_note
 from sc.glances import Glance
@@ -12,16 +10,6 @@ from sc.observing import DONE_EVERY_SECONDS, SILENT_SECONDS, Observer
 from sc.staging import Job
 from tests.fakes.large_job import large_job, put_all, worker_keys
 from tests.fakes.memory_storage import Clock, MemoryStorage
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def storage(clock: Clock) -> MemoryStorage:
-    return MemoryStorage(clock)
 
 
 def test_what_is_done_counts_in_the_end_not_what_workers_believe(

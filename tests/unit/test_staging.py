@@ -26,11 +26,6 @@ from tests.fakes.memory_storage import Clock, MemoryStorage
 from tests.fakes.office import JOB, OUT, part_bytes, runs_of_part
 
 
-@pytest.fixture
-def storage() -> MemoryStorage:
-    return MemoryStorage(Clock())
-
-
 def contents(parts: int) -> list[bytes]:
     return [part_bytes(runs_of_part(number, 2)) for number in range(parts)]
 
