@@ -174,9 +174,11 @@ def env(pid: int) -> bytes:
 
 
 def test_interrupted_once(execution: Execution) -> None:
-    run = {"cmd": "trap 'echo saved; exit 0' TERM; echo before; sleep 600 & wait"}
-    execution.start(*[run] * 6)
+    ready = execution.folder / "ready"
+    script = "trap 'echo saved; exit 0' TERM; echo before; echo >>%s; sleep 600 & wait"
+    execution.start(*[{"cmd": script % ready}] * 6)
     started(execution, 2)
+    wait_until(lambda: ready.exists() and ready.stat().st_size == 2, "both have printed")
     assert execution.process is not None
     execution.process.send_signal(signal.SIGINT)
     ended = execution.finish()
