@@ -10,6 +10,8 @@ import mmap
 import os
 import struct
 
+FEW_BLOCKS = 8
+"""So few may have come free, by a heartbeat that was replaced, say, after an output had been cut off."""
 _SEEN = struct.Struct("dQ")
 """When a full disk was seen last, and which one."""
 
@@ -25,7 +27,9 @@ class Fullness:
         try:
             disk = os.statvfs(folder)
             free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
-            has_room = (not disk.f_blocks or free > 0) and (not disk.f_files or disk.f_favail > 0)
+            has_room = (not disk.f_blocks or free > FEW_BLOCKS) and (
+                not disk.f_files or disk.f_favail > 0
+            )
             if has_room and not disk.f_flag & os.ST_RDONLY:
                 return False
             _SEEN.pack_into(self._seen, 0, now, os.stat(folder).st_dev)
