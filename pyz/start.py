@@ -26,6 +26,19 @@ SHIV_SWITCHES = (
 )
 OLDEST = (3, 9)
 REFUSED = 3
+NO_MEMORY = "there is not enough memory; this machine has to be put right first"
+
+
+def start_or_tell():
+    """What sc.cli can tell it tells; only where it cannot be imported, or has no memory to tell, that arrives here."""
+    try:
+        start()
+    except (MemoryError, SystemError):  # the latter is Python that cannot make the former
+        fail(NO_MEMORY)
+    except ImportError as error:
+        if "failed to map segment" not in str(error):
+            raise
+        fail(NO_MEMORY)
 
 
 def start():
@@ -128,4 +141,4 @@ def fail(sentence):
 
 
 if __name__ == "__main__":
-    start()
+    start_or_tell()

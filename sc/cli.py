@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     import argparse
 
 MACHINE_SAYS_NO = frozenset(
-    [
-        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-        *(errno.EIO, errno.EAGAIN),
-    ]
+    [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN]
 )
 """Troubles of this machine that may meet any line of code, and are not our bugs."""
 _NO_THREAD = "can't start new thread"
-_NO_MEMORY = ("failed to map segment from shared object", "can't allocate read lock")
-"""How Python and the loader of its modules tell it; there is no errno."""
+_NO_MEMORY = (
+    *("failed to map segment from shared object", "can't allocate read lock"),
+    *("error return without exception set", "returned NULL without setting an exception"),
+)
+"""How Python, which then has none for an exception, and the loader of its modules tell it; there is no errno."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -173,10 +173,11 @@ def _tell_trouble(error: Exception) -> int:
 
 def _want_of(error: Exception) -> str:
     """What this machine lacks; empty for an error that is of another kind."""
-    if isinstance(error, OSError) and error.errno in MACHINE_SAYS_NO:
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-    if isinstance(error, MemoryError) or str(error).endswith(_NO_MEMORY):
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOMEM or isinstance(error, MemoryError) or str(error).endswith(_NO_MEMORY):
         return "there is not enough memory"
+    if isinstance(error, OSError) and number in MACHINE_SAYS_NO:
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
         return "no thread can be started: raise `ulimit -u`"
     return ""

@@ -159,13 +159,13 @@ def test_a_run_that_the_kernel_kills_for_want_of_memory_harms_no_other(
         record_property("oom_kill", oom_kills(small_group) - before)
 
 
-@pytest.mark.parametrize("megabytes", [30, 90, 250])
+@pytest.mark.parametrize("megabytes", [24, 90, 250])
 def test_little_memory_for_sc_itself(trial: Trial, place: str, megabytes: int) -> None:
-    """It is done, or not begun; what cannot be stored at once is stored later."""
+    """It is done, or not begun; what cannot be stored at once is stored later. (Around 30 it is done now and then.)"""
     trial.write(8, place)
     trial.before = ["prlimit", f"--as={megabytes << 20}"]
     ended = trial.run(*BATCH)
-    if megabytes == 30:
+    if megabytes < 30:
         assert ended.returncode == 3
         assert "not enough memory" in ended.stderr
         assert trial.whole() == set()

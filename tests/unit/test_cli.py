@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from sc import cli
 from sc.cli import main, overview
 from sc.commands import WORDS, load
 from sc.commands.voice import program
@@ -103,3 +105,50 @@ def test_what_ends_lines_in_a_name_begins_no_line_of_ours(
     assert main(["batch", "nope\rsc: \u2028all\x85is\nwell"]) == 2
     told = "sc: nope\\rsc: \\u2028all\\x85is\\nwell: there is no such file.\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "there is not enough memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory", "/x"), "there is not enough memory"),
+        (MemoryError(), "there is not enough memory"),
+        (
+            ImportError("x.so: failed to map segment from shared object"),
+            "there is not enough memory",
+        ),
+        (SystemError("error return without exception set"), "there is not enough memory"),
+        (
+            SystemError("<function f> returned NULL without setting an exception"),
+            "there is not enough memory",
+        ),
+        (RuntimeError("can't start new thread"), "no thread can be started: raise `ulimit -u`"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "/x: No space left on device"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_sentence(
+    error: Exception,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def lack(words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_dispatch", lack)
+    assert main(["batch"]) == 3
+    assert capsys.readouterr().err == f"sc: {sentence}; this machine has to be put right first\n"
+
+
+def test_what_is_a_bug_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def err(words: list[str]) -> int:
+        raise SystemError("another")
+
+    monkeypatch.setattr(cli, "_dispatch", err)
+    assert main(["batch"]) == 3
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "SystemError: another\nsc: this is a bug in sc" in told
