@@ -91,9 +91,13 @@ def signal_below(
     root: int, number: int, spared: Sequence[int] = (), asked: Sequence[int] = ()
 ) -> list[int]:
     """Send a signal to every process below `root`, but not to `asked` (who have had it), nor to `spared` and what
-    is below these. Returns who there was."""
-    found = list(descendants(root, frozenset(spared)))
-    for pid in set(found).difference(asked):
+    is below these. Returns who there was.
+
+    Parents have it first: a shell whose command is ended before itself goes on, or ends without its trap."""
+    found, had = list(descendants(root, frozenset(spared))), frozenset(asked)
+    for pid in found:
+        if pid in had:
+            continue
         try:
             os.kill(pid, number)
             if number == signal.SIGTERM:
