@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import _thread
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Optional, TypeVar
 
 IDLE_SECONDS = 5.0
@@ -50,21 +50,27 @@ class Threads:
         self._begin_seconds = begin_seconds
         self._idle_seconds = idle_seconds
         self._start = start
-        self._count = 0
-        self._idle = threading.Semaphore(0)
         self._starting = threading.Lock()
-        self._work: SimpleQueue[Do] = SimpleQueue()
+        self._change = threading.Condition(threading.Lock())
+        """Held by whoever looks at what follows, or changes it."""
+        self._count = 0
+        self._idle = 0
+        self._work: deque[Do] = deque()
 
     def give(self, do: Do) -> None:
         """Have it done by one of them; where there is none, by the caller."""
-        if self._idle.acquire(blocking=False):
-            self._work.put(do)
-        elif self._has_one_more(do):
-            return
-        elif self._count:
-            self._work.put(do)
-        else:
+        if not (self._is_taken(do, True) or self._has_one_more(do) or self._is_taken(do, False)):
             do()
+
+    def _is_taken(self, do: Do, at_once: bool) -> bool:
+        """Leave it to an idle thread that nobody else counts on; or, not `at_once`, to any: a busy one looks for more
+        before it leaves."""
+        with self._change:
+            if self._idle <= len(self._work) if at_once else not self._count:
+                return False
+            self._work.append(do)
+            self._change.notify()
+            return True
 
     def for_each(self, function: Callable[[Item], None], items: Iterable[Item]) -> None:
         """Wait until all are done. Raises the first error; what had not begun by then is left out."""
@@ -82,17 +88,20 @@ class Threads:
     def _has_one_more(self, do: Do) -> bool:
         """Start a thread that begins with this, if there can be one."""
         with self._starting:
-            if self._count >= self._wanted:
-                return False
+            with self._change:
+                if self._count >= self._wanted:
+                    return False
+                self._count += 1
             begun = threading.Lock()
             begun.acquire()
             try:
                 self._start(partial(self._serve, do, begun))
             except RuntimeError:
+                with self._change:
+                    self._count -= 1
                 return False
             if not begun.acquire(timeout=self._begin_seconds):
                 self._fail()
-            self._count += 1
             return True
 
     def _serve(self, first: Do, begun: threading.Lock) -> None:
@@ -108,18 +117,18 @@ class Threads:
 
     def _next(self) -> Optional[Do]:
         """None: nobody has wanted this thread for a while, and runs may need its place among the processes."""
-        with suppress(Empty):
-            return self._work.get_nowait()
-        self._idle.release()
-        with suppress(Empty):
-            return self._work.get(timeout=self._idle_seconds)
-        if not self._idle.acquire(blocking=False):
-            return (
-                self._work.get()
-            )  # somebody counts on this thread, and is about to give it something
-        with self._starting:
+        with self._change:
+            self._idle += 1
+            try:
+                self._change.wait_for(lambda: self._work, self._idle_seconds)
+            except MemoryError:
+                pass  # it cannot wait
+            finally:
+                self._idle -= 1
+            if self._work:
+                return self._work.popleft()
             self._count -= 1
-        return None
+            return None
 
 
 def _carry_out(

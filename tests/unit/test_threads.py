@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -26,6 +27,14 @@ def starts(count: int) -> Callable[[Callable[[], None]], None]:
         start_thread(serve)
 
     return start
+
+
+def await_threads(before: int) -> None:
+    """Until there are no more than so many."""
+    limit = time.monotonic() + LIMIT_SECONDS
+    while _thread._count() > before:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3, 8])
@@ -57,10 +66,7 @@ def test_threads_leave_when_nobody_wants_them_and_come_back() -> None:
     for _ in range(3):
         both = threading.Barrier(2)
         threads.for_each(lambda _, both=both: both.wait(LIMIT_SECONDS) and None, [1, 2])  # type: ignore[misc]
-        limit = time.monotonic() + LIMIT_SECONDS
-        while _thread._count() > before:
-            assert time.monotonic() < limit
-            time.sleep(0.001)
+        await_threads(before)
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 4])
@@ -85,7 +91,7 @@ def test_who_has_them_is_told_when_one_of_them_fails(
     """As where memory is short: what it was given may never be done."""
     monkeypatch.setattr(sys, "unraisablehook", lambda error: None)
     told = threading.Event()
-    threads = Threads(2, fail=told.set)
+    threads, before = Threads(2, fail=told.set), _thread._count()
 
     def fail() -> None:
         raise MemoryError
@@ -94,6 +100,44 @@ def test_who_has_them_is_told_when_one_of_them_fails(
         monkeypatch.setattr(threads, "_next", fail)
     threads.give(fail if failing == "what it is given" else (lambda: None))
     assert told.wait(LIMIT_SECONDS)
+    await_threads(before)
+
+
+def test_one_that_leaves_while_another_cannot_be_started_is_not_counted_on() -> None:
+    """What is given then is done by the caller: it would be left to nobody."""
+    before, go, done = _thread._count(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        assert go.wait(LIMIT_SECONDS)
+
+    def start(serve: Callable[[], None]) -> None:
+        if _thread._count() == before:
+            start_thread(serve)
+        else:
+            go.set()
+            await_threads(before)
+            raise RuntimeError("can't start new thread")
+
+    threads = Threads(2, start, idle_seconds=0.0)
+    threads.give(wait)
+    threads.give(done.set)
+    assert done.wait(LIMIT_SECONDS)
+
+
+def test_one_that_finds_no_memory_to_wait_still_takes_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, before = Threads(1), _thread._count()
+    done: list[int] = []
+
+    def cannot(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(threading.Condition, "wait_for", cannot)
+    for number in range(20):
+        threads.give(partial(done.append, number))
+    await_threads(before)
+    assert sorted(done) == list(range(20))
 
 
 def test_who_has_them_is_told_of_a_thread_that_never_begins() -> None:
