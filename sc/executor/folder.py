@@ -167,8 +167,8 @@ def _wait_for_lock(descriptor: int) -> bool:
 
 
 def _remove_forsaken(parent: str, is_alone: bool) -> None:
-    """Remove the folders of executions that have died: those whose lock nobody holds, and the empty ones, whose owner
-    has not come so far as to lock them. What was kept has no lock, and is not empty."""
+    """Remove the folders of executions that have died, all members included: those whose lock nobody holds, and the
+    empty ones, whose owner has not come so far as to lock them. What was kept has no lock, and is not empty."""
     for path in glob.glob(f"{glob.escape(parent)}/{PREFIX}*"):
         try:
             lock = _lock(f"{path}/{LOCK}", 0)
@@ -179,7 +179,8 @@ def _remove_forsaken(parent: str, is_alone: bool) -> None:
         except OSError:
             continue  # another user's, or its owner lives
         else:
-            shutil.rmtree(path, ignore_errors=True)
+            if not is_locked(f"{path}/{MEMBERS}"):  # else the last of them removes it
+                shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
 

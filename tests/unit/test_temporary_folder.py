@@ -33,6 +33,17 @@ def test_the_last_member_of_a_dead_loop_removes_the_folder(tmp_path: Path) -> No
     assert os.listdir(tmp_path) == []
 
 
+def test_the_folder_of_a_dead_loop_is_left_to_the_members_that_live(tmp_path: Path) -> None:
+    """One that is frozen would take what it finds removed for a run without results."""
+    folder = TemporaryFolder(str(tmp_path))
+    member = Membership(folder.path)
+    fcntl.flock(folder._lock, fcntl.LOCK_UN)
+    TemporaryFolder(str(tmp_path)).remove()
+    assert os.listdir(tmp_path) == [os.path.basename(folder.path)]
+    member.leave()
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_an_execution_left_that_died_in_its_first_moment_is_removed(tmp_path: Path) -> None:
     (tmp_path / f"{PREFIX}unlocked").mkdir()
     (tmp_path / f"{PREFIX}kept/3").mkdir(parents=True)  # could not be moved, so that its lock went
