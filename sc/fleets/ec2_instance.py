@@ -21,10 +21,11 @@ import contextlib
 import http.client
 import json
 import os
+import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from sc.errors import CloudError
@@ -40,6 +41,8 @@ LEFT_FILE = "/var/lib/sc/left"
 """There once the worker has nothing more to do; its end may come before it has exited, and is no failure then."""
 METADATA = "http://169.254.169.254"
 _LONGEST_ANSWER = 1 << 20
+START_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between a worker's tries to learn from its metadata service where it is, as long as that is only late."""
 
 
 class Notice(NamedTuple):
@@ -133,16 +136,22 @@ class InstanceSide:
         self._sleep = sleep
 
     @classmethod
-    def on_this_machine(cls, job_url: str) -> InstanceSide:
-        """Raises CloudError where there is no metadata service."""
+    def on_this_machine(
+        cls, job_url: str, pauses: Sequence[float] = START_PAUSES, seconds: float = 2.0
+    ) -> InstanceSide:
+        """Raises CloudError where there is no metadata service; one that is only late is asked again."""
         endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or METADATA
-        try:
-            return cls(job_url, Metadata(endpoint))
-        except (OSError, ValueError) as error:
-            raise CloudError(
-                f"This is no EC2 instance: its metadata service does not answer ({error}). "
-                "`sc work JOB_URL` without --fleet ec2 works anywhere."
-            ) from error
+        left = list(pauses)
+        while True:
+            try:
+                return cls(job_url, Metadata(endpoint, seconds))
+            except (OSError, ValueError) as error:
+                if not left or not _is_late(error):
+                    raise CloudError(
+                        f"This is no EC2 instance: its metadata service does not answer ({error}). "
+                        "`sc work JOB_URL` without --fleet ec2 works anywhere."
+                    ) from error
+                time.sleep(left.pop(0))
 
     def notice(self) -> Optional[Notice]:
         """Whether this machine is going to be taken away. One or a few requests to the machine's own metadata
@@ -243,6 +252,13 @@ class InstanceSide:
             return datetime.datetime.fromisoformat(moment).timestamp() - self._now()
         except (LookupError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError("an action without a time") from error
+
+
+def _is_late(error: Exception) -> bool:
+    """There is a service, or may be one, that has more to do than to answer."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code == 429 or error.code >= 500
+    return isinstance(getattr(error, "reason", error), socket.timeout)
 
 
 def _identity(text: str) -> Mapping[str, Any]:
