@@ -13,6 +13,9 @@ from tests.machines import SUITES, machine
 
 pytestmark = pytest.mark.bare
 
+LONG = f"9876{os.getpid()}"
+"""Seconds that nobody else sleeps."""
+
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_it_has_its_python_and_nothing_of_here(suite: str, checkout: Path) -> None:
@@ -45,23 +48,23 @@ def test_only_a_machine_of_the_hosts_network_reaches_its_servers() -> None:
 
 def test_a_command_that_takes_too_long_is_ended_with_what_it_printed() -> None:
     with machine("bookworm") as bare:
-        done = bare.run("echo begun; sleep 1000 & exec sleep 1000", timeout=2)
+        done = bare.run("echo begun; sleep 1000 & exec sleep 1000", timeout=5)
         assert (done.returncode, done.stdout) == (124, "begun\n")
 
 
 def test_all_that_runs_on_it_ends_with_it() -> None:
     with machine("bookworm") as bare:
-        bare.run("setsid -f sleep 987654")
+        bare.run(f"setsid -f sleep {LONG}")
         limit = time.monotonic() + 30
         while not sleepers() and time.monotonic() < limit:
             time.sleep(0.01)
-        assert sleepers() == ["987654"]
+        assert sleepers() == [LONG]
         bare.kill()
         assert sleepers() == []
 
 
 def sleepers() -> list[str]:
-    """The arguments of every `sleep 987654` that this machine's kernel runs."""
+    """The arguments of every `sleep LONG` that this machine's kernel runs."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -69,6 +72,6 @@ def sleepers() -> list[str]:
                 words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[:2] == [b"sleep", b"987654"]:
+            if words[:2] == [b"sleep", LONG.encode()]:
                 found.append(words[1].decode())
     return found

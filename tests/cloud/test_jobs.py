@@ -64,7 +64,7 @@ def test_two_hundred_runs_on_three_machines_and_nothing_is_left(laptop: Laptop, 
 def test_the_runs_of_a_lost_machine_are_done_by_others(laptop: Laptop) -> None:
     cloud = laptop.cloud
     laptop.write([f"echo {n}; sleep 2" for n in range(30)], scale=2)
-    cloud.front.before("SetDesiredCapacity", lambda call: laptop.change_recipe(lease_seconds=10))
+    cloud.front.before("SetDesiredCapacity", lambda call: laptop.change_recipe(lease_seconds=20))
     laptop.split()
     first, _ = running(cloud, 2)
     cloud.wait(lambda: laptop.ended() >= 4, 60, "the first runs")
@@ -72,7 +72,7 @@ def test_the_runs_of_a_lost_machine_are_done_by_others(laptop: Laptop) -> None:
     laptop.over(240)
     assert laptop.codes() == {str(n): 0 for n in range(30)}
     assert [laptop.read(f"{n}/stdout") for n in range(30)] == [b"%d\n" % n for n in range(30)]
-    assert {record["cause"] for record in laptop.records()} == {"exit"}
+    assert {record["cause"] for record in laptop.records()} <= {"exit", "interrupted"}
     assert first.end == "power cut"
     assert cloud.most_alive == 2
     assert len(cloud.instances()) >= 3
@@ -98,7 +98,7 @@ def test_a_spot_machine_hands_its_runs_back_in_time(laptop: Laptop) -> None:
 def test_with_all_machines_lost_and_the_laptop_gone_the_job_ends(laptop: Laptop) -> None:
     cloud = laptop.cloud
     laptop.write([f"echo {n}; sleep 1" for n in range(24)])
-    cloud.front.before("SetDesiredCapacity", lambda call: laptop.change_recipe(lease_seconds=10))
+    cloud.front.before("SetDesiredCapacity", lambda call: laptop.change_recipe(lease_seconds=20))
     laptop.split()
     first = running(cloud, 3)
     cloud.wait(lambda: laptop.ended() >= 3, 60, "the first runs")
@@ -112,7 +112,7 @@ def test_with_all_machines_lost_and_the_laptop_gone_the_job_ends(laptop: Laptop)
 def test_a_worker_without_its_storage_stops_and_goes(laptop: Laptop) -> None:
     cloud = laptop.cloud
     laptop.write([f"echo {n}; sleep 2" for n in range(20)], scale=2)
-    cloud.front.before("SetDesiredCapacity", lambda call: laptop.change_recipe(lease_seconds=10))
+    cloud.front.before("SetDesiredCapacity", lambda call: laptop.change_recipe(lease_seconds=20))
     laptop.split()
     first, _ = running(cloud, 2)
     cloud.wait(lambda: laptop.ended() >= 2, 60, "the first runs")

@@ -33,7 +33,7 @@ def command(number: int) -> dict[str, Any]:
     if kind == 2:
         return {"cmd": f"{said}[ $SATURN_RUN_ATTEMPT = 2 ]", "retries": 2}
     if kind == 3:
-        return {"cmd": f"{said}exec sleep 600", "timeout": 2.0}
+        return {"cmd": f"{said}exec sleep 600", "timeout": 3.0}
     if kind == 4:
         return {"cmd": ":"}
     if kind == 5:

@@ -23,7 +23,9 @@ def lacking(request: pytest.FixtureRequest) -> str:
 
 
 def is_at_rest(trial: Trial) -> bool:
-    """No run goes on: all of them wait for room."""
+    """No run goes on, or has ended and is not judged yet: all of them wait for room."""
+    if any(trial.temp.glob("sc-run-*/[0-9]*")):
+        return False
     for pid in trial.processes():
         try:
             words = Path(f"/proc/{pid}/environ").read_bytes()
@@ -45,9 +47,15 @@ def rests(trial: Trial) -> bool:
     return False
 
 
+def wait_for_codes(trial: Trial, count: int) -> None:
+    """So many runs have ended, and nobody stores anything of them any more."""
+    codes = "out/*/status_code"
+    wait_until(lambda: len(list(trial.folder.glob(codes))) >= count, "some have ended")
+
+
 def fill(trial: Trial, ballast: Ballast, count: Count, free: int = 3) -> None:
     """Take all room from runs that are in their middle, and let them meet that. `free` ones are over by then."""
-    wait_until(lambda: len(list(trial.folder.glob("out/*/status_code"))) >= free, "some have ended")
+    wait_for_codes(trial, free)
     trial.wait_for_waiting(2)
     ballast.take()
     trial.let_go()
@@ -120,6 +128,7 @@ def test_interrupted_while_it_waits_for_room_it_marks_nothing(trial: Trial) -> N
     with small_disk(trial.folder / "out", SMALL["bytes"]) as disk:
         trial.write(14, free=3)
         running = trial.start(*BATCH)
+        wait_for_codes(trial, 3)
         trial.wait_for_waiting(2)
         Ballast(disk, "bytes").take()
         trial.let_go()
