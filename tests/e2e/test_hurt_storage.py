@@ -311,13 +311,14 @@ def assert_given_up(work: HurtWork, why: str) -> None:
 
 
 def test_a_batch_keeps_to_the_rate_of_a_server_that_says_slow_down(
-    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3
+    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3, record_property: Record
 ) -> None:
     """All its savers together, that know nothing of each other; the burst before they heard of it included."""
-    work = HurtWork(tmp_path, program, seaweed, runs=120)
+    work = HurtWork(tmp_path, program, seaweed, runs=180)
     line = proxy.line(rate=40.0)
     batch_under(line, work)
     tally = line.tally()
+    record_property("injected", f"{tally.faults['over the rate']} of {tally.requests}")
     assert 1 <= tally.faults["over the rate"] <= 0.15 * tally.requests, tally
 
 
