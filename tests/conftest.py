@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.memory_storage import Clock, MemoryStorage
 from tests.servers import S3Server, s3_server
 
 STRANGERS = ("AWS_", "SC_", "SATURN_", "SHIV_", "PYTHON", "CUDA_VISIBLE_DEVICES", "NO_COLOR")
 """Variables of whoever starts the tests that would lead them elsewhere."""
+
+# How long an input takes is asserted nowhere: a busy machine would be the one to fail.
+settings.register_profile("sc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sc")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     st.dictionaries(
         st.sampled_from(["runs", "nprocs", "remote_output_path", "env", "timeout"]),
@@ -39,7 +39,7 @@ def test_any_json_gives_a_batch_or_sentences(tmp_path: Path, document: object) -
         _read_whatever(path, name)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=200), st.sampled_from(["any.json", "any.yaml", "any.txt", "any"]))
 def test_any_bytes_give_a_batch_or_sentences(tmp_path: Path, content: bytes, name: str) -> None:
     path = tmp_path / "any"

@@ -42,7 +42,7 @@ def mangled(draw: st.DrawFn) -> bytes:
 
 
 @given(mangled())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_page_is_read_or_is_none(body: bytes) -> None:
     with contextlib.suppress(ValueError):
         for found in page(body).objects:
@@ -51,7 +51,6 @@ def test_a_page_is_read_or_is_none(body: bytes) -> None:
 
 
 @given(st.binary(), st.dictionaries(st.sampled_from(["date", "retry-after"]), st.text()))
-@settings(deadline=None)
 def test_any_body_and_header_is_survived(body: bytes, headers: dict[str, str]) -> None:
     response = Response(200, headers, body)
     assert isinstance(error_code(response), str)
@@ -71,7 +70,6 @@ def test_any_body_and_header_is_survived(body: bytes, headers: dict[str, str]) -
         mangled(), st.binary(max_size=50), st.just(b"<Error><Code>ExpiredToken</Code></Error>")
     ),
 )
-@settings(deadline=None)
 def test_every_question_ends(status: int, headers: dict[str, str], body: bytes) -> None:
     world = World()
     s3 = storage(Script(world, Response(status, headers, body)), world)
