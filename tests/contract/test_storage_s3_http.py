@@ -22,6 +22,8 @@ from sc.storage.s3_receiver import Response
 
 Talk = Callable[[socket.socket], None]
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: "x"\r\n\r\nok'
+LONG_SECONDS = 10.0
+"""A time-out that is none on a busy machine either."""
 
 
 class Server:
@@ -93,10 +95,14 @@ def saying(*answers: bytes) -> Talk:
 
 
 def ask(
-    connections: Connections, server: Server, method: str = "GET", body: bytes = b""
+    connections: Connections,
+    server: Server,
+    method: str = "GET",
+    body: bytes = b"",
+    read_seconds: float = LONG_SECONDS,
 ) -> Response:
     request = Request(method, server.url, "/a", {"host": f"127.0.0.1:{server.port}"}, body)
-    return connections(request, 2.0, 0.5)
+    return connections(request, LONG_SECONDS, read_seconds)
 
 
 def plain(proxies: Mapping[str, str] | None = None) -> Connections:
@@ -224,7 +230,7 @@ def test_a_stall_ends() -> None:
             pass
 
     with serving(stall) as server, pytest.raises(Trouble, match="no answer in time") as caught:
-        ask(plain(), server)
+        ask(plain(), server, read_seconds=0.5)
     assert caught.value.reached
 
 
@@ -242,11 +248,20 @@ def test_a_thin_line_is_no_stall() -> None:
             left -= some
         connection.sendall(OK)
 
-    connections = plain()
-    with serving(sip) as server:
-        request = Request("PUT", server.url, "/a", {"host": "x"}, b"x" * (24 << 20))
-        assert connections(request, 1.0, 1.0).body == b"ok"
-        connections.close()
+    def try_it() -> bytes:
+        connections = plain()
+        with serving(sip) as server:
+            answer = ask(connections, server, "PUT", b"x" * (24 << 20), read_seconds=1.0)
+            connections.close()
+        return answer.body
+
+    for tries_left in (2, 1, 0):  # a busy machine may stand still for a second, but not each time
+        try:
+            assert try_it() == b"ok"
+            return
+        except Trouble as trouble:
+            if not tries_left or trouble.reason != "no answer in time":
+                raise
 
 
 def test_a_refusal_before_the_body_was_read_is_heard() -> None:
@@ -273,7 +288,7 @@ def test_nobody_listens() -> None:
 def test_a_name_that_does_not_exist() -> None:
     request = Request("GET", "http://no-such-host.invalid", "/", {})
     with pytest.raises(Trouble) as caught:
-        plain()(request, 2.0, 2.0)
+        plain()(request, LONG_SECONDS, LONG_SECONDS)
     assert not caught.value.reached
 
 
@@ -282,7 +297,7 @@ def test_no_header_smuggles_another() -> None:
     with serving(saying(OK)) as server:
         request = Request("GET", server.url, "/", {"if-match": '"a"\r\nx-amz-acl: public-read'})
         with pytest.raises(Trouble, match="end of a line"):
-            connections(request, 2.0, 2.0)
+            connections(request, LONG_SECONDS, LONG_SECONDS)
 
 
 def test_a_proxy_is_asked_for_the_whole_address() -> None:
@@ -295,7 +310,7 @@ def test_a_proxy_is_asked_for_the_whole_address() -> None:
     with serving(proxy) as server:
         connections = plain({"http": f"http://user:pass%40word@127.0.0.1:{server.port}"})
         request = Request("GET", "http://bucket.example", "/a?b", {"host": "bucket.example"})
-        assert connections(request, 2.0, 2.0).body == b"ok"
+        assert connections(request, LONG_SECONDS, LONG_SECONDS).body == b"ok"
         connections.close()
     head = heard[0].decode().split("\r\n")
     assert head[0] == "GET http://bucket.example/a?b HTTP/1.1"
@@ -341,20 +356,20 @@ def test_a_certificate_is_checked(certificate: tuple[str, str]) -> None:
     with serving(secured(certificate, saying(OK, OK))) as server:
         request = Request("GET", f"https://127.0.0.1:{server.port}", "/", {})
         trusting = Connections(lambda: certificate[0], lambda url: {})
-        assert trusting(request, 2.0, 2.0).body == b"ok"
-        assert trusting(request, 2.0, 2.0).body == b"ok"
+        assert trusting(request, LONG_SECONDS, LONG_SECONDS).body == b"ok"
+        assert trusting(request, LONG_SECONDS, LONG_SECONDS).body == b"ok"
         assert server.connections == 1
         trusting.close()
         others = Connections(lambda: str(get_cert_path(True)), lambda url: {})
         with pytest.raises(Trouble, match="not trusted") as caught:
-            others(request, 2.0, 2.0)
+            others(request, LONG_SECONDS, LONG_SECONDS)
     assert caught.value.distrusted
 
 
 def test_a_missing_file_of_certificates_is_named() -> None:
     request = Request("GET", "https://127.0.0.1:1", "/", {})
     with pytest.raises(Trouble, match="the certificates in /no/file cannot be read") as caught:
-        Connections(lambda: "/no/file", lambda url: {})(request, 2.0, 2.0)
+        Connections(lambda: "/no/file", lambda url: {})(request, LONG_SECONDS, LONG_SECONDS)
     assert caught.value.distrusted
 
 
@@ -370,6 +385,6 @@ def test_a_proxy_is_tunnelled_through_for_tls(certificate: tuple[str, str]) -> N
         proxies = {"https": f"http://127.0.0.1:{server.port}"}
         connections = Connections(lambda: certificate[0], lambda url: proxies)
         request = Request("GET", "https://127.0.0.1:9", "/a", {"host": "127.0.0.1:9"})
-        assert connections(request, 2.0, 2.0).body == b"ok"
+        assert connections(request, LONG_SECONDS, LONG_SECONDS).body == b"ok"
         connections.close()
     assert heard[0].startswith(b"CONNECT 127.0.0.1:9 HTTP/1.")
