@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
 
@@ -105,7 +107,7 @@ class Execution:
         return sorted(os.listdir(self.temp))
 
     def assert_nothing_left(self) -> None:
-        wait_until(lambda: not self.processes(), "no process is left", 10)
+        wait_until(lambda: not self.processes(), "no process is left")
         assert self.files_left() == []
 
 
@@ -118,6 +120,13 @@ def environment(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    """A signal to those of these processes that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @pytest.fixture(params=["in-place", "far"])
@@ -142,5 +151,4 @@ def _execution(folder: Path, is_far: bool) -> Iterator[Execution]:
         yield one
         one.assert_nothing_left()
     finally:
-        for pid in one.processes():
-            os.kill(pid, 9)
+        send(one.processes(), signal.SIGKILL)

@@ -60,7 +60,9 @@ class ListFeed:
     def tick(self, gauge: Gauge) -> float:
         self._ticks += 1
         told = {**gauge._asdict(), "turns": self._turns, "ticks": self._ticks}
-        (self._told.parent / "gauge.json").write_text(json.dumps(told))
+        half = self._told.parent / "gauge.half"
+        half.write_text(json.dumps(told))
+        half.replace(self._told.parent / "gauge.json")  # whoever reads sees a whole one
         return 0.2
 
 

@@ -17,7 +17,7 @@ from sc.heartbeats import Heartbeat, heartbeat_of
 from sc.model import Outcome, Run
 from sc.staging import Job, clear, is_fresh, stage
 from sc.storage import Storage, open_storage
-from tests.processes.conftest import ROOT, all_processes, environment, wait_until
+from tests.processes.conftest import ROOT, all_processes, environment, send, wait_until
 
 TOKEN = "SC_TEST_JOB"
 
@@ -62,6 +62,19 @@ class JobUnderTest:
             )
         self.workers.append(process)
         return process
+
+    def gate(self, free: int = 0) -> str:
+        """Words of a shell that wait until `let_go`; so many runs, the first that come, go through before."""
+        tickets = [f"mkdir {self.folder}/free-{number} 2>/dev/null || " for number in range(free)]
+        wait = f"until test -e {self.folder}/go; do sleep 0.02; done"
+        return f"{''.join(tickets)}{{ touch {self.folder}/slot-$PPID; {wait}; }}"
+
+    def slots_at_gate(self) -> int:
+        """Each slot is counted once, by its keeper."""
+        return len(list(self.folder.glob("slot-*")))
+
+    def let_go(self) -> None:
+        (self.folder / "go").touch()
 
     def said(self) -> str:
         """What all workers have said."""
@@ -117,11 +130,7 @@ class JobUnderTest:
         return [pid for pid in mine if not titles or title(pid) in titles]
 
     def end_all(self) -> None:
-        for pid in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        send(self.processes(), signal.SIGKILL)
         for worker in self.workers:
             worker.wait(30)
 

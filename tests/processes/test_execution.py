@@ -19,7 +19,7 @@ def test_outputs_codes_and_causes(execution: Execution) -> None:
         {"cmd": ["/no/such/program"]},
         {"cmd": ["/etc/passwd"]},
         {"cmd": ["printf", "%s|", "a b", "$HOME", "'"]},
-        {"cmd": "sleep 60", "timeout": 0.2},
+        {"cmd": "sleep 600", "timeout": 0.2},
     )
     assert [(one.code, one.cause) for one in ended] == [
         (0, "exit"),
@@ -140,7 +140,7 @@ def test_a_second_execution_replaces_the_first(near: Execution) -> None:
     near.run({"cmd": "echo old; echo x > $SATURN_RUN_LOCAL_RESULTS_DIR/old; exit 4"})
     assert near.read("0/results/old")
     (near.folder / "outcomes.jsonl").unlink()
-    near.start({"cmd": "echo new; sleep 60"})
+    near.start({"cmd": "echo new; sleep 600"})
     stdout = near.out / "0" / "stdout"
     wait_until(lambda: stdout.exists() and stdout.read_text() == "new\n", "it runs again")
     assert not (near.out / "0" / "status_code").exists()
@@ -168,8 +168,8 @@ def test_gpus(execution: Execution) -> None:
 
 
 def test_output_grows_far_away_while_the_run_goes_on(far: Execution) -> None:
-    far.start({"cmd": "echo first; sleep 60"})
-    wait_until((far.out / "0/stdout").exists, "the output is stored in between", 20)
+    far.start({"cmd": "echo first; sleep 600"})
+    wait_until((far.out / "0/stdout").exists, "the output is stored in between")
     assert far.read("0/stdout") == "first\n"
     assert not (far.out / "0/status_code").exists()
     assert far.process is not None

@@ -67,7 +67,7 @@ def was_killed(folder: Path, left: list[int], after_seconds: object) -> bool:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        wait_until(lambda: not processes(token), "no process is left", 10)
+        wait_until(lambda: not processes(token), "no process is left")
         return True
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ def small_group() -> Iterator[Path]:
     try:
         yield group
     finally:
-        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty", 10)
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
         group.rmdir()
 
 
@@ -53,21 +52,15 @@ def oom_kills(group: Path) -> int:
 def test_the_cause_says_oom(
     near: Execution, small_group: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    gate = near.folder / "gate"
-    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done; "
+    # It looks for its group when it begins, and has to be in it by then.
+    go_there = f'echo $$ >{small_group}/cgroup.procs && exec "$@"'
     near.start(
-        {"cmd": f"{wait} exec {sys.executable} -c '{HUNGRY}'"},
-        {"cmd": f"{wait} {sys.executable} -c '{HUNGRY}'; exit $?"},
-        {"cmd": f"{wait} kill -9 $$"},
+        {"cmd": f"exec {sys.executable} -c '{HUNGRY}'"},
+        {"cmd": f"{sys.executable} -c '{HUNGRY}'; exit $?"},
+        {"cmd": "kill -9 $$"},
         nprocs=1,
+        before=["sh", "-c", go_there, "sh"],
     )
-    assert near.process is not None
-    (small_group / "cgroup.procs").write_text(str(near.process.pid))
-    pids = wait_until(lambda: len(near.processes()) > 2 and near.processes(), "the run has begun")
-    for pid in pids:
-        with suppress(ProcessLookupError):  # the gate's own sleep is short
-            (small_group / "cgroup.procs").write_text(str(pid))
-    gate.touch()
     ended = near.finish()
     assert [(one.code, one.cause) for one in ended] == [
         (137, "oom"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,10 +13,9 @@ import pytest
 from sc.executor.crew import dismiss, fork_saver
 from sc.executor.fullness import Fullness
 from sc.executor.messages import ALL, Channel, Left, Save, Saved
-from sc.executor.slot import FULL_LOOK_SECONDS
 from tests.e2e.faults import Ballast, small_disk
 from tests.fakes.far_folder import FarFolder
-from tests.processes.conftest import Execution, wait_until
+from tests.processes.conftest import LIMIT_SECONDS, Execution, send, wait_until
 from tests.processes.jobs import JobUnderTest, title
 
 
@@ -31,11 +29,17 @@ def full(near: Execution) -> Iterator[Ballast]:
     """What can fill the disk on which the outputs lie."""
     with small_disk(near.out, "size=400k") as disk:
         yield Ballast(disk, "bytes")
-        assert near.process is None or near.process.wait(10) == 0
+        assert near.process is None or near.process.wait(LIMIT_SECONDS) == 0
 
 
 def trouble(execution: Execution) -> str:
     return str(execution.gauge().get("trouble", ""))
+
+
+def naps(pid: int) -> int:
+    """How often a process has waited for something: a keeper does so in one place, and looks at the disk after it."""
+    told = Path(f"/proc/{pid}/status").read_text().split()
+    return int(told[told.index("voluntary_ctxt_switches:") + 1])
 
 
 def test_room_that_never_comes_back_ends_it_with_the_reason(near: Execution, full: Ballast) -> None:
@@ -102,7 +106,9 @@ def test_output_that_found_no_room_for_a_while_is_printed_again(
     full.take()
     write.touch()
     wait_until(wrote.exists, "its output is lost")
-    time.sleep(1.5 * FULL_LOOK_SECONDS)  # nobody can see that its keeper has looked
+    (keeper,) = (pid for pid in near.processes() if title(pid) == "sc keeper 0")
+    before = naps(keeper)
+    wait_until(lambda: naps(keeper) >= before + 2, "its keeper has looked at the disk")
     full.give_back()
     end.touch()
     assert [one.code for one in near.finish()] == [0]
@@ -144,8 +150,7 @@ def test_savers_that_are_killed_again_and_again_are_not_made_without_a_pause(
     killed: set[int] = set()
     while len(killed) < 3:
         savers = {pid for pid in far.processes() if (title(pid) or "").startswith("sc saver")}
-        for pid in savers - killed:
-            os.kill(pid, signal.SIGKILL)
+        send(savers - killed, signal.SIGKILL)
         killed |= savers
         assert far.process is not None
         if far.process.poll() is not None:
@@ -164,12 +169,6 @@ def job(tmp_path: Path) -> Iterator[JobUnderTest]:
         yield one
     finally:
         one.end_all()
-
-
-def send(pids: Sequence[int], number: int) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):  # the gate's own sleep is short
-            os.kill(pid, number)
 
 
 @pytest.mark.parametrize("stopped", ["its clerk", "all but its runs", "all of it"])

@@ -15,7 +15,7 @@ from sc.executor import tree
 from tests.processes.conftest import Execution, all_processes, wait_until
 
 STRAY = "sc-test-stray"
-SURELY_PRINTED_SECONDS = 3
+SURELY_PRINTED_SECONDS = 5
 """A time-out that a shell's first line has long been printed by, on a busy machine too."""
 
 
@@ -94,7 +94,7 @@ def test_what_ignores_sigterm_is_killed(execution: Execution, tmp_path: Path, wa
 
 def test_a_time_out_lets_the_run_clean_up(execution: Execution) -> None:
     polite = "trap 'echo bye; exit 0' TERM; echo hi; sleep 600 & wait"
-    (ended,) = execution.run({"cmd": polite, "timeout": SURELY_PRINTED_SECONDS})
+    (ended,) = execution.run({"cmd": polite, "timeout": SURELY_PRINTED_SECONDS}, grace_seconds=15)
     assert (ended.code, ended.cause) == (124, "timeout")
     assert execution.read("0/stdout") == "hi\nbye\n"
 
@@ -218,7 +218,7 @@ def test_sc_killed(execution: Execution, victims: str) -> None:
     else:
         subprocess.run(["pkill", "-9", "-f", str(execution.folder / "spec.json")], check=True)
     execution.process.wait()
-    wait_until(lambda: not execution.processes(), "nothing is left", 5)
+    wait_until(lambda: not execution.processes(), "nothing is left")
     assert not list(execution.out.glob("*/status_code"))
 
 
@@ -230,12 +230,15 @@ def keepers(execution: Execution) -> list[int]:
 def test_a_keeper_killed(execution: Execution) -> None:
     """Its run is done again, and what it had started is gone before."""
     once = f"mkdir {execution.folder}/once 2>/dev/null && {{ setsid sleep 600 & sleep 600; }}; echo again"
-    execution.start({"cmd": once}, {"cmd": "sleep 1"}, nprocs=2)
+    go = execution.folder / "go"
+    other = f"until test -e {go}; do sleep 0.02; done"
+    execution.start({"cmd": once}, {"cmd": other}, nprocs=2)
     started(execution, 2)
     wait_until((execution.folder / "once").exists, "the run is on its way")
     for pid in keepers(execution):
         if b"keeper 0" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
+    go.touch()
     ended = execution.finish()
     assert [one.code for one in ended] == [0, 0]
     assert execution.read("0/stdout") == "again\n"
@@ -327,10 +330,13 @@ def test_a_run_that_is_given_up_attempt_by_attempt_is_counted_once(far: Executio
 
 def test_a_storage_that_is_gone_for_good_ends_it(far: Execution) -> None:
     """Nothing more is started: its outputs could not be stored either. What goes on may end, and is kept here."""
+    (far.out / ".stalled").touch()
     (far.out / ".down").write_text("gone for good")
     go = far.folder / "go"
     slow = {"cmd": f"while [ ! -e {go} ]; do sleep 0.05; done; echo slow"}
     far.start(slow, *[{"cmd": "echo quick"}] * 300, save_patience_seconds=2.0)
+    wait_until(lambda: far.gauge().get("saving", 0) >= 64, "runs pile up")
+    (far.out / ".stalled").unlink()
     wait_until(lambda: len(far.outcomes()) >= 64, "what was to be stored is given up")
     go.touch()
     ended = far.finish()

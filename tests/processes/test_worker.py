@@ -7,7 +7,6 @@ import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from sc.fleets import Launch
 from sc.fleets.local import LocalFleet, find
 from sc.model import Recipe
 from sc.staging import Synced
-from tests.processes.conftest import ROOT
+from tests.processes.conftest import ROOT, send
 from tests.processes.jobs import TOKEN, JobUnderTest
 
 
@@ -52,8 +51,10 @@ def _job(out: str, folder: Path) -> Iterator[JobUnderTest]:
 
 def test_two_workers_share_a_job(any_job: JobUnderTest) -> None:
     job = any_job
-    job.stage([f"echo {n}; sleep 0.05" for n in range(60)], part=4)
+    job.stage([f"{job.gate()}; echo {n}" for n in range(60)], part=4)
     workers = [job.work(), job.work()]
+    job.wait(lambda: job.slots_at_gate() == 4, "both work")
+    job.let_go()
     assert [worker.wait(90) for worker in workers] == [0, 0]
     assert job.codes() == ["0"] * 60
     assert [job.stdout(n) for n in range(60)] == [f"{n}\n" for n in range(60)]
@@ -121,7 +122,7 @@ def test_a_signal_between_preparing_and_the_first_run_is_not_lost(
 
 
 def test_stop_ends_all_workers(job: JobUnderTest) -> None:
-    job.stage(["sleep 300"] * 8, part=2)
+    job.stage(["sleep 300"] * 8, part=2, lease_seconds=16.0)
     workers = [job.work(), job.work()]
     job.wait(lambda: len(job.processes("sleep")) == 4, "both work")
     job.storage.put(paths.stop(job.url), b"")
@@ -131,24 +132,26 @@ def test_stop_ends_all_workers(job: JobUnderTest) -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced_by_the_other(job: JobUnderTest) -> None:
-    job.stage(["sleep 0.3; echo done"] * 16, part=4, lease_seconds=4.0)
+    job.stage([f"{job.gate()}; echo done"] * 16, part=4, lease_seconds=4.0)
     first = job.work("--fleet", "local")
-    job.wait(lambda: job.processes("sleep"), "the first works")
+    job.wait(lambda: job.slots_at_gate() == 2, "the first works")
     second = job.work("--fleet", "local")
-    job.wait(lambda: len(job.processes("sleep")) == 4, "the second works")
+    job.wait(lambda: job.slots_at_gate() == 4, "the second works")
     first.kill()
+    first.wait(10)
+    job.let_go()
     assert second.wait(90) == 0
     assert job.codes() == ["0"] * 16
     assert len(job.done()) == 4
-    first.wait(10)
 
 
 def test_a_newcomer_takes_over_from_a_machine_that_died_alone(job: JobUnderTest) -> None:
-    job.stage(["sleep 0.2; echo done"] * 6, part=3, lease_seconds=4.0)
+    job.stage([f"{job.gate()}; echo done"] * 6, part=3, lease_seconds=4.0)
     first = job.work()
-    job.wait(lambda: job.processes("sleep"), "the first works")
+    job.wait(lambda: job.slots_at_gate() == 2, "the first works")
     job.end_all()
     assert first.returncode == -9
+    job.let_go()
     assert job.work().wait(90) == 0
     assert job.codes() == ["0"] * 6
 
@@ -166,21 +169,23 @@ def test_runs_end_with_their_worker_and_are_not_marked(job: JobUnderTest) -> Non
 
 def test_a_clerk_that_is_killed_is_replaced_and_nothing_is_lost(any_job: JobUnderTest) -> None:
     job = any_job
-    job.stage(["sleep 0.2; echo done"] * 24, part=4)
+    job.stage([f"{job.gate(free=4)}; echo done"] * 24, part=4)
     worker = job.work()
-    for _ in range(2):
-        ended = len(job.codes())
-        job.wait(partial(_has_more_codes, job, ended), "it goes on")
-        (clerk,) = job.wait(lambda: job.processes("sc clerk"), "there is a clerk")
-        os.kill(clerk, signal.SIGKILL)
+    first = _kill_clerk(job, 1)
+    _kill_clerk(job, 2, but=first)
+    job.let_go()
     assert worker.wait(90) == 0
     assert job.codes() == ["0"] * 24
     assert sum(note.completed for note in job.done()) == 24
     assert len({record.remote_output_path for record in job.records()}) == 24
 
 
-def _has_more_codes(job: JobUnderTest, than: int) -> bool:
-    return len(job.codes()) > than
+def _kill_clerk(job: JobUnderTest, codes: int, but: int = 0) -> int:
+    """When so many runs have ended, and it is another one than this."""
+    job.wait(lambda: len(job.codes()) >= codes, "it goes on")
+    (clerk,) = job.wait(lambda: set(job.processes("sc clerk")) - {but}, "there is a clerk")
+    send([clerk], signal.SIGKILL)
+    return int(clerk)
 
 
 def test_a_clerk_that_dies_again_and_again_ends_the_worker_politely(job: JobUnderTest) -> None:
@@ -189,16 +194,16 @@ def test_a_clerk_that_dies_again_and_again_ends_the_worker_politely(job: JobUnde
     job.wait(lambda: job.processes("sleep"), "it works")
     killed: set[int] = set()
     while worker.poll() is None and len(killed) < 10:
-        for clerk in job.processes("sc clerk"):
-            killed.add(clerk)
-            os.kill(clerk, signal.SIGKILL)
+        clerks = job.processes("sc clerk")
+        send(clerks, signal.SIGKILL)
+        killed.update(clerks)
     assert worker.wait(60) == 3
     assert "has died" in job.said()
     assert job.codes() == []
 
 
 def test_a_claim_that_somebody_else_has_stops_the_runs(job: JobUnderTest) -> None:
-    job.stage(["sleep 300"] * 2, part=2, lease_seconds=8.0)
+    job.stage(["sleep 300"] * 2, part=2, lease_seconds=16.0)
     worker = job.work()
     job.wait(lambda: job.processes("sleep"), "it works")
     job.storage.put(paths.claim(job.url, 0), b'{"worker": "thief", "nonce": "0123456789abcdef"}')
@@ -297,7 +302,7 @@ def launch_of(job: JobUnderTest, machines: int = 2) -> Launch:
 
 
 def test_the_local_fleet_from_launch_to_the_end(job: JobUnderTest) -> None:
-    job.stage(["sleep 0.2; echo done"] * 16, part=2)
+    job.stage([f"{job.gate()}; echo done"] * 16, part=2)
     fleet = LocalFleet(os.environ)
     launch = launch_of(job)
     fleet.check(launch)
@@ -306,6 +311,7 @@ def test_the_local_fleet_from_launch_to_the_end(job: JobUnderTest) -> None:
     assert {machine.job for machine in fleet.list("job")} == {"job"}
     with pytest.raises(InputError, match="already"):
         fleet.launch(launch, lambda line: None)
+    job.let_go()
     fleet.follow(launch, job.storage, lambda line: None)
     assert job.heartbeats()
     job.wait(lambda: not fleet.list(job.url), "the workers leave")
