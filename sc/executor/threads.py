@@ -88,17 +88,13 @@ class Threads:
     def _has_one_more(self, do: Do) -> bool:
         """Start a thread that begins with this, if there can be one."""
         with self._starting:
-            with self._change:
-                if self._count >= self._wanted:
-                    return False
-                self._count += 1
+            if self._count >= self._wanted:  # one that leaves meanwhile is missed by none
+                return False
             begun = threading.Lock()
             begun.acquire()
             try:
                 self._start(partial(self._serve, do, begun))
             except RuntimeError:
-                with self._change:
-                    self._count -= 1
                 return False
             if not begun.acquire(timeout=self._begin_seconds):
                 self._fail()
@@ -107,6 +103,8 @@ class Threads:
     def _serve(self, first: Do, begun: threading.Lock) -> None:
         do: Optional[Do] = first
         try:
+            with self._change:
+                self._count += 1
             begun.release()
             while do is not None:
                 do()

@@ -36,3 +36,23 @@ def test_nothing_is_left_to_a_thread_that_leaves(interleaved: None, wanted: int)
         for event in done:
             assert event.wait(LIMIT_SECONDS), number
         time.sleep(choose.choice((0, 0, 0.0004, 0.0006, 0.002)))
+
+
+def test_where_no_thread_can_be_started_who_gives_work_does_it(interleaved: None) -> None:
+    """Several at a time, so that one may be trying in vain while another asks who there is."""
+
+    def refuse(serve: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for _ in range(ROUNDS // 4):
+        threads = Threads(8, refuse)
+        done: list[int] = []
+        givers = [
+            threading.Thread(target=threads.for_each, args=(done.append, range(5)), daemon=True)
+            for _ in range(8)
+        ]
+        for giver in givers:
+            giver.start()
+        for giver in givers:
+            giver.join(LIMIT_SECONDS)
+        assert sorted(done) == sorted([*range(5)] * 8)
