@@ -30,6 +30,8 @@ HOPELESS_ERRNOS = frozenset(
 were checked, a stale handle) may pass."""
 
 
+WANTED = ".wanted"
+"""Beside the folder of an attempt: a link to the results folder that the run wants, which was found empty."""
 TAIL_BYTES, LONGEST_LINE = 2000, 300
 """What is looked at of a failed run's `stderr`, and what is told of its last line."""
 
@@ -50,8 +52,9 @@ class Room:
     """The folder of `stdout` and `stderr`."""
     results: str
     is_in_place: bool
-    is_own_results: bool
-    """Made by us, so that the folder itself goes too."""
+    wanted: Optional[str] = None
+    """A link of ours to `results` where these are the run's choice, so that only what is in them goes; None: they are
+    made by us, and the folder itself goes too."""
 
     @property
     def stdout(self) -> str:
@@ -60,6 +63,10 @@ class Room:
     @property
     def stderr(self) -> str:
         return self.output + "/stderr"
+
+    @property
+    def is_own_results(self) -> bool:
+        return self.wanted is None
 
     def stdout_identity(self) -> Optional[tuple[int, int]]:
         """Which file it is; None if it is not there. Another one is somebody else's: this process was stopped for
@@ -83,14 +90,15 @@ class Room:
         is_final = code == 0 or start.is_last or cause in ("not-started", "interrupted")
         error_line = _last_line(self.stderr) if code and is_final else ""
         left: Optional[Left] = None
+        if not is_final or (self.is_in_place and cause == "interrupted"):
+            self._remove_results()  # now: the next attempt may begin in the same folder before this one is stored
         if not self.is_in_place:
-            left = Left(self.output, self.results, self.is_own_results)
-        elif cause == "interrupted":
-            self._remove_results()
+            left = Left(self.output, self.results if is_final else None, self.is_own_results)
         elif not is_final:
             self._keep_attempt(start.attempt)
-        elif not self._is_marked(code):
+        elif cause != "interrupted" and not self._is_marked(code):
             left = Left(None, self.results, self.is_own_results)
+        self._let_go_of_results()
         return Ended(code, cause, began, ended, is_final, left, reason, error_line)
 
     def explain(self, reason: str) -> None:
@@ -103,6 +111,7 @@ class Room:
     def remove(self) -> None:
         """Take back what `make_room` made."""
         self._remove_results()
+        self._let_go_of_results()
         if not self.is_in_place:
             shutil.rmtree(self.output, ignore_errors=True)
 
@@ -130,7 +139,6 @@ class Room:
         return True
 
     def _keep_attempt(self, attempt: int) -> None:
-        self._remove_results()
         kept = f"{self.output}/attempts/{attempt}"
         os.makedirs(kept, exist_ok=True)
         for name in ("stdout", "stderr"):
@@ -141,6 +149,11 @@ class Room:
         empty_folder(self.results)
         if self.is_own_results:
             remove_tree(self.results)
+
+    def _let_go_of_results(self) -> None:
+        if self.wanted is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.wanted)
 
 
 def _last_line(path: str) -> str:
@@ -175,15 +188,30 @@ def make_room(sink: Sink, folder: str, start: Start) -> Room:
             _make_empty(place)
         else:
             _remove_files(place)  # of this very attempt, if it has not come to its end before
+        wanted = None
         if run.local_results_dir is None:
             os.mkdir(results)
         else:
-            results = _make_wanted_results(run.local_results_dir)
+            results, wanted = _make_wanted_results(run.local_results_dir), folder + WANTED
+            os.symlink(results, wanted)
     except OSError as error:
         text = f"{error.filename}: {error.strerror}"
         raise RoomError(text, error.errno not in HOPELESS_ERRNOS) from error
-    is_own_results = run.local_results_dir is None
-    return Room(folder if place is None else place, results, place is not None, is_own_results)
+    return Room(folder if place is None else place, results, place is not None, wanted)
+
+
+def empty_wanted(folder: str) -> None:
+    """Remove the results of an attempt that came to no end and had this folder, where the run had chosen their place:
+    the next attempt wants to find it empty."""
+    with contextlib.suppress(OSError):
+        empty_folder(os.readlink(folder + WANTED))
+        os.unlink(folder + WANTED)
+
+
+def remove_attempt(folder: str) -> None:
+    """Likewise, and the folder itself."""
+    empty_wanted(folder)
+    remove_tree(folder)
 
 
 def _make_empty(output: str) -> None:

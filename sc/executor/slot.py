@@ -27,7 +27,7 @@ from sc.executor.folder import Membership
 from sc.executor.fullness import Fullness
 from sc.executor.memory import MemoryKills
 from sc.executor.messages import Blocked, Channel, Ended, Start, Stop
-from sc.executor.room import HOPELESS_ERRNOS, Room, RoomError, make_room, remove_tree
+from sc.executor.room import HOPELESS_ERRNOS, Room, RoomError, make_room, remove_attempt
 from sc.executor.watch import FORCE_AGAIN_SECONDS, Watch
 from sc.model import Command
 
@@ -109,7 +109,7 @@ class Keeper:
         except OSError as error:
             if not self._reap():
                 raise  # it is the loop that is gone, and not this run's folder
-            remove_tree(f"{self._folder}/{start.number}")
+            remove_attempt(f"{self._folder}/{start.number}")
             reason = f"a run could not be finished: {error}"
             if error.errno in HOPELESS_ERRNOS:
                 return Ended(None, "upload", time.time(), time.time(), True, None, reason)

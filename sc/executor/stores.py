@@ -19,6 +19,7 @@ from sc.executor.folder import TemporaryFolder
 from sc.executor.fullness import Fullness
 from sc.executor.growth import LOOK_SECONDS, Growth
 from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, Saved
+from sc.executor.room import empty_wanted
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
 from sc.executor.saving import Effort, SaveQueue
 from sc.executor.scheduler import Live
@@ -110,7 +111,8 @@ class Stores:
             remove_left(left)
 
     def remove_attempt(self, live: Live) -> None:
-        """Remove the temporary folder of an attempt whose keeper has died."""
+        """Remove what an attempt has left whose keeper has died."""
+        empty_wanted(f"{self._folder.path}/{live.number}")
         remove_left(Left(f"{self._folder.path}/{live.number}", None))
 
     def hurry(self, seconds: Optional[float]) -> None:
