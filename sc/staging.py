@@ -24,7 +24,8 @@ from sc.model import Run, is_count, is_number
 from sc.storage import Storage
 
 LOCAL_LEASE_SECONDS = 30.0
-"""Workers of one machine are asked for by nobody's network: a shorter lease finds the lost ones sooner."""
+"""Of a job whose workers and folder are on one machine: a shorter lease finds lost workers sooner. Over a network one
+request alone may hang for longer than the time that this leaves to renew it."""
 FIRST_PARTS = 16
 """So many are there before the machines may be started."""
 REWRITE_SECONDS = 5.0

@@ -84,6 +84,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     if work.sync_base:
         storage.check(work.sync_base)
     archives, synced = packed(recipe, work, folder)
+    is_here = recipe.is_local and storage.local_path(url) is not None
     job = Job(
         name=recipe.name,
         remote_output_path=work.remote_output_path,
@@ -96,7 +97,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         start_script=recipe.start_script,
         environment_variables=recipe.environment_variables,
         synced=synced,
-        lease_seconds=LOCAL_LEASE_SECONDS if recipe.is_local else LEASE_SECONDS,
+        lease_seconds=LOCAL_LEASE_SECONDS if is_here else LEASE_SECONDS,
         max_failures=work.max_failures,
         nonce=os.urandom(8).hex(),
     )

@@ -35,9 +35,9 @@ Record = Callable[[str, object], None]
 """Keeps how often a fault was injected for `--junitxml`."""
 IN_A_BATCH = tuple(kind for kind in PASSING if kind != "409")
 """A batch on one machine writes nothing on a condition."""
-OUTAGE_SECONDS = float(os.environ.get("SC_TEST_OUTAGE_SECONDS", "75"))
-"""Longer than a request is tried again (60) and than the lease of a worker of this machine (30). By hand, as long
-as you like: SC_TEST_OUTAGE_SECONDS=300."""
+OUTAGE_SECONDS = float(os.environ.get("SC_TEST_OUTAGE_SECONDS", "150"))
+"""Longer than a request is tried again (60) and than the lease of a worker (120). By hand, as long as you like:
+SC_TEST_OUTAGE_SECONDS=300."""
 STALLS = 4
 BEGIN_SECONDS = 240.0
 """For five works that begin at the same time."""
