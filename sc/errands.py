@@ -12,6 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import selectors
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -41,13 +42,16 @@ class Errands:
     def __init__(self, open_storage: Callable[[], Storage]) -> None:
         self._open_storage = open_storage
         self._connection, self._theirs = multiprocessing.Pipe()
+        self._selector = selectors.DefaultSelector()
         self._process: Any = None
         self._open: set[int] = set()
         self._next = 0
+        self._watch()
 
     def fileno(self) -> int:
-        """Becomes readable when `answers` has something."""
-        return int(self._connection.fileno())
+        """Becomes readable when `answers` has something. It is that of a selector over the pipe: the end of a pipe
+        stays readable, and would have the loop turn without a pause."""
+        return int(self._selector.fileno())
 
     def begin(self) -> None:
         """Start the other process now. Raises ScError where the machine allows no more."""
@@ -63,6 +67,7 @@ class Errands:
             self.begin()
         number, self._next = self._next, self._next + 1
         self._open.add(number)
+        self._watch()
         with suppress(OSError):  # It has died: `answers` tells.
             self._connection.send_bytes(pickle.dumps((number, doing, arguments)))
         return number
@@ -77,15 +82,21 @@ class Errands:
         answered: list[Answer] = []
         try:
             while self._connection.poll(0 if answered else seconds):
-                answered.append(Answer(*pickle.loads(self._connection.recv_bytes())))
+                answer = Answer(*pickle.loads(self._connection.recv_bytes()))
+                if answer.number in self._open:  # else it has been told as lost
+                    self._open.remove(answer.number)
+                    answered.append(answer)
         except (EOFError, OSError):
             reason = f"the process that speaks to the storage has died ({self._process.exitcode})"
             answered += [Answer(number, reason) for number in sorted(self._open)]
-        self._open.difference_update(answer.number for answer in answered)
+            self._open.clear()
+            if self._selector.get_map():
+                self._selector.unregister(self._connection)
         return answered
 
     def close(self) -> None:
         """Let it leave. What has not been answered by now is given up: it may hang in an outage."""
+        self._selector.close()
         self._connection.close()
         if self._process is None:
             self._theirs.close()
@@ -93,6 +104,11 @@ class Errands:
         if self._open:
             self._process.kill()
         self._process.join()
+
+    def _watch(self) -> None:
+        """Have `fileno` tell of the pipe, also of its end: that once, and again for what is asked after it."""
+        if not self._selector.get_map():
+            self._selector.register(self._connection, selectors.EVENT_READ)
 
     def _start(self) -> None:
         # A fork is at once there; where forks are not safe (macOS) a fresh Python does as well.

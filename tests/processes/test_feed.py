@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -184,6 +186,34 @@ def test_records_are_not_waited_for_for_ever(tmp_path: Path) -> None:
         feed.finish(0.1)
         assert feed.records_trouble == "there was no time to store them"
     assert multiprocessing.active_children() == []
+
+
+def test_what_was_answered_by_a_process_that_then_died_is_told_once(tmp_path: Path) -> None:
+    with feeding(tmp_path, 1, far) as (feed, _):
+        assert feed.take() is None
+        wait_until(partial(has_news, feed), "the old code is gone")
+        kill_the_other_process()
+        feed.read_news()
+        assert not has_news(feed), "a loop would turn without a pause"
+        task = feed.take()
+        assert task is not None
+        feed.ended(task, outcome(task.run.remote_output_path))
+        feed.tick(NOW)
+        assert has_news(feed)
+        assert has_trouble(feed)
+        assert "has died (-9)" in feed.records_trouble
+        assert not has_news(feed)
+
+
+def has_news(feed: BatchFeed) -> bool:
+    return bool(select.select([feed.fileno()], [], [], 0)[0])
+
+
+def kill_the_other_process() -> None:
+    (process,) = multiprocessing.active_children()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
 
 
 def test_with_too_many_failures_nothing_more_is_started(tmp_path: Path) -> None:
