@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Optional
 
 from sc import __version__
 from sc.commands import WORDS, load
-from sc.commands.voice import mutter, open_streams, result, say, say_the_rest
+from sc.commands.voice import (
+    NobodyReadsError,
+    hand_over,
+    mutter,
+    open_streams,
+    result,
+    say,
+    say_the_rest,
+    to_reader,
+)
 from sc.errors import ExitCode, InputError, Interrupted, ScError
 
 if TYPE_CHECKING:
@@ -45,11 +54,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def _code_of(words: list[str]) -> int:
     """Do it, and tell what went wrong."""
+    code: int = ExitCode.OK
     try:
         code = _dispatch(words)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return ExitCode.OK  # the reader of our stdout has left (`| head`): it had what it wanted
+        hand_over()
+    except NobodyReadsError:
+        return code  # that of the command, if it had come to its end
     except (KeyboardInterrupt, Interrupted) as error:
         say(f"sc: {str(error) or 'interrupted'}")
         return ExitCode.INTERRUPTED
@@ -70,7 +80,7 @@ def _dispatch(words: list[str]) -> int:
         result(f"sc {__version__}")
         return ExitCode.OK
     if first in ("-h", "--help") or words == ["help"]:
-        sys.stdout.write(overview())
+        result(overview().rstrip("\n"))
         return ExitCode.OK
     if first == "help":
         words = [words[1], "--help"]
@@ -82,7 +92,8 @@ def _dispatch(words: list[str]) -> int:
 def _run_command(words: list[str]) -> int:
     command = load(words[0])
     try:
-        args = _parse(words)
+        with to_reader():
+            args = _parse(words)
     except SystemExit as leaving:  # argparse has printed the help that was asked for
         return int(leaving.code or 0)
     try:

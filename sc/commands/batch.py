@@ -17,7 +17,7 @@ from sc.commands.arguments import add_max_failures, at_least
 from sc.commands.longest import add_keep_order, known_times, tell_order
 from sc.commands.progress import Progress
 from sc.commands.signals import ended_politely
-from sc.commands.voice import command_line, is_terminal, result, say
+from sc.commands.voice import command_line, conclude, is_terminal, say
 from sc.errors import ExitCode, InputError, StorageError
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float
     if args.json:
         words = {word.replace(" ", "_"): count for word, count in counts.items()}
         document = {"runs": tally.total, **words, "seconds": round(seconds, 3), "exit_code": code}
-        result(reports.json_line(document))
+        conclude(reports.json_line(document))
     if not args.quiet or code != ExitCode.OK:
         ended = "interrupted" if ending.was_interrupted else "done"
         say(f"sc: {ended} in {reports.duration(seconds)}: {reports.counts(counts)}")

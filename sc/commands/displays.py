@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from sc import reports
 from sc.commands.progress import Progress
-from sc.commands.voice import is_terminal, mutter, result, say
+from sc.commands.voice import hand_over, is_terminal, mutter, result, say
 
 if TYPE_CHECKING:
     from sc.screen import Line, View
@@ -121,7 +120,7 @@ class Objects(Lines):
 
     def show(self, view: View, exit_code: Optional[int] = None) -> None:
         result(reports.json_line(document(view, exit_code)))
-        sys.stdout.flush()
+        hand_over()
 
 
 def document(view: View, exit_code: Optional[int]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 from sc import paths
-from sc.commands.voice import command_line, result, say
+from sc.commands.voice import command_line, conclude, say
 from sc.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def tell_end(followed: Followed, ended: Ended, as_json: bool) -> None:
         logs = command_line("logs", state.job_url, "--failed")
         say(f"sc: look at the failures with: {logs}")
     if as_json:
-        result(reports.json_line(_document(ended)))
+        conclude(reports.json_line(_document(ended)))
 
 
 def _document(ended: Ended) -> dict[str, object]:

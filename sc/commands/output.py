@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sc.commands.voice import to_reader
+
 _PIECES = re.compile(r"\x1b\[[0-9;:]{0,40}m|\r\n?|\n|\t|[^\x1b\r\n\t]+|\x1b")
 _PERHAPS_MORE = re.compile(r"(?:\x1b(?:\[[0-9;:]{0,40})?|\r)\Z")
 """The end of a piece that may mean something else with the piece after it."""
@@ -28,14 +30,16 @@ def output() -> Iterator[Callable[[bytes], None]]:
 
 
 def _put(data: bytes) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    with to_reader():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with to_reader():
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 class Tame:

@@ -13,7 +13,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from sc.commands import at_hand
-from sc.commands.voice import result, tell
+from sc.commands.voice import conclude, tell, to_reader
 from sc.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -156,9 +156,10 @@ class _Told:
     def echo(self, stream: str, data: bytes) -> None:
         """What a run prints, as it is."""
         target = sys.stderr if self._as_json or stream == "stderr" else sys.stdout
-        target.flush()
-        target.buffer.write(data)
-        target.buffer.flush()
+        with to_reader():
+            target.flush()
+            target.buffer.write(data)
+            target.buffer.flush()
 
     def begin(self, one: Run) -> None:
         from sc.model import command_text
@@ -215,7 +216,7 @@ def _rerun(
         from sc.reports import json_line
 
         counts = {"completed": completed, "failed": failed, "exit_code": int(code)}
-        result(json_line({"runs": told.documents, **counts}))
+        conclude(json_line({"runs": told.documents, **counts}))
     if chosen.number > 1:
         tell(f"{completed:,} completed, {failed:,} failed, of {chosen.number:,}")
     return code

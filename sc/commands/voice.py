@@ -7,15 +7,42 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Optional, TextIO
 
 from sc.reports import printable
 
 
+class NobodyReadsError(BrokenPipeError):
+    """The reader of our stdout has left (`| head`): it had what it wanted."""
+
+
+@contextmanager
+def to_reader() -> Iterator[None]:
+    """Around what writes to stdout, so that its broken pipe is told from those of our own processes."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise NobodyReadsError(*error.args) from None
+
+
 def result(text: str = "") -> None:
     """One line of what was asked for, to stdout. The caller has made it `printable`."""
-    sys.stdout.write(text + "\n")
+    with to_reader():
+        sys.stdout.write(text + "\n")
+
+
+def conclude(text: str) -> None:
+    """The last result, of work that is done: what came of it is not changed by nobody reading it."""
+    with suppress(NobodyReadsError):
+        result(text)
+
+
+def hand_over() -> None:
+    """Have all results reach their reader now."""
+    with to_reader():
+        sys.stdout.flush()
 
 
 def say(text: str = "") -> None:

@@ -67,17 +67,19 @@ class Crew:
             self._processes.append(process)
 
     def send(self, number: int, chunk: list[Item]) -> None:
+        """Have one more chunk fetched. Raises ScError as `receive` does."""
         self._in_work[number].append(chunk)
-        self._pipes[number].send(chunk)
+        try:
+            self._pipes[number].send(chunk)
+        except OSError:
+            raise _killed() from None
 
     def receive(self, number: int) -> Answer:
-        """The answer to the oldest chunk that is unanswered."""
+        """The answer to the oldest chunk that is unanswered. Raises ScError for a process that was killed."""
         try:
             answer: Answer = self._pipes[number].recv()
         except (EOFError, OSError):
-            raise ScError(
-                "A process that fetches was killed; call 'sc pull' again for the rest."
-            ) from None
+            raise _killed() from None
         if not answer.trouble:  # else its other threads are still at it
             self._in_work[number].popleft()
         return answer
@@ -91,6 +93,10 @@ class Crew:
         for process, chunks in zip(self._processes, self._in_work):
             process.join()
             _sweep(self._dest, process.pid, (item for chunk in list(chunks) for item in chunk))
+
+
+def _killed() -> ScError:
+    return ScError("A process that fetches was killed; call 'sc pull' again for the rest.")
 
 
 def _sweep(dest: str, writer: int, items: Iterable[Item]) -> None:

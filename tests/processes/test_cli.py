@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +70,25 @@ def test_a_reader_that_leaves_is_no_trouble(checkout: Path) -> None:
     line += "raise SystemExit(sc.cli.main(['--help']))\" | head -c 1"
     ran = subprocess.run(["/bin/sh", "-c", line], cwd=checkout, capture_output=True, text=True)
     assert (ran.stdout, ran.stderr) == ("9", "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("word", ["batch", "rerun"])
+def test_a_reader_that_leaves_makes_no_success_of_runs_that_failed(
+    word: str, unbuffered: str, checkout: Path, tmp_path: Path
+) -> None:
+    batch = {"remote_output_path": str(tmp_path / "out"), "runs": [{"cmd": "exit 3"}]}
+    (tmp_path / "batch.json").write_text(json.dumps(batch))
+    command = [sys.executable, "-m", "sc", word, str(tmp_path / "batch.json")]
+    command += ["--json"] if word == "batch" else ["0", "--json"]
+    read, write = os.pipe()
+    os.close(read)
+    surroundings = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    try:
+        ran = subprocess.run(
+            command, cwd=checkout, env=surroundings, stdout=write, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(write)
+    assert (ran.returncode, "Traceback" in ran.stderr) == (1, False), ran.stderr
+    assert "exit code 3" in ran.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sc.errors import StorageError
+from sc.errors import ScError, StorageError
 from sc.pulling import Pull, Pulled
 from sc.pulling.crew import SMALL_BYTES
 from sc.pulling.selection import Selection
@@ -71,6 +72,18 @@ def test_one_that_finds_no_room_ends_all_and_nothing_half_is_left(
         pull.run()
     assert list(tmp_path.glob("*/results"))
     assert list(tmp_path.rglob(f"{HIDDEN}*")) == []
+
+
+def test_processes_that_were_killed_are_told(tmp_path: Path) -> None:
+    storage = MemoryStorage(Clock())
+    storage.put("s3://b/out/0/stdout", b"hello")
+    selection = Selection("s3://b/out", ["s3://b/out/0"], 1)
+    pull = Pull(storage, lambda: storage, selection, str(tmp_path), nothing)
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    with pytest.raises(ScError, match="was killed; call 'sc pull' again"):
+        pull.run()
 
 
 def pull(source: Path, dest: Path, runs: int = 3) -> Pulled:

@@ -152,3 +152,14 @@ def test_what_is_a_bug_keeps_its_traceback(
     told = capsys.readouterr().err
     assert "Traceback" in told
     assert "SystemError: another\nsc: this is a bug in sc" in told
+
+
+def test_a_broken_pipe_of_our_own_is_not_taken_for_a_reader_that_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def err(words: list[str]) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(cli, "_dispatch", err)
+    assert main(["batch"]) == 3
+    assert "Broken pipe\nsc: this is a bug in sc" in capsys.readouterr().err
