@@ -84,10 +84,16 @@ class Preparation:
 
     def end(self) -> None:
         """End it and all that it has started, if it still goes on."""
-        if self._process.is_alive() and self._process.pid is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.join()
-        self._connection.close()
+        try:
+            if self._process.is_alive() and self._process.pid is not None:
+                # Alone first: without a session of its own yet it has started nothing, and now never will. If it has
+                # got one meanwhile, there is a group.
+                self._process.kill()
+                with suppress(OSError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.join()
+        finally:
+            self._connection.close()
 
 
 def _prepare_and_tell(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +18,9 @@ from sc.errors import CloudError, InputError
 from sc.fleets import Launch
 from sc.fleets.local import LocalFleet, find
 from sc.model import Recipe
-from sc.staging import Synced
+from sc.staging import Job, Synced
+from sc.storage import open_storage
+from sc.worker import preparing
 from tests.processes.conftest import ROOT, send
 from tests.processes.jobs import TOKEN, JobUnderTest
 
@@ -272,6 +276,19 @@ def test_a_start_script_ends_with_a_worker_that_was_killed(job: JobUnderTest) ->
     worker.kill()
     worker.wait(10)
     job.wait(lambda: not job.processes(), "no process is left")
+
+
+def test_a_preparation_that_has_no_session_yet_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "stand_alone", lambda *_: time.sleep(60))
+    job = Job("j", str(tmp_path), 1, 1, start_script="true")
+    preparation = preparing.Preparation(
+        lambda: open_storage({}), str(tmp_path / "j"), job, str(tmp_path), lambda names: {}
+    )
+    (process,) = multiprocessing.active_children()
+    preparation.end()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_two_workers_of_one_machine_prepare_it_one_after_the_other(job: JobUnderTest) -> None:
