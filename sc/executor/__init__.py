@@ -46,6 +46,8 @@ class Gauge(NamedTuple):
     """Runs taken from the feed that wait for a rank, a GPU, or their next attempt."""
     trouble: str
     """The last error of a saver that is still trying again; empty if there is none."""
+    saving_origins: tuple[int, ...] = ()
+    """Of all that is on its way to the storage."""
 
 
 class Feed(Protocol):

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Optional
 
 from sc.executor.messages import Save
@@ -18,6 +19,16 @@ from sc.executor.messages import Save
 PREFIX, KEPT_PREFIX, LOCK, MEMBERS = "sc-run-", "sc-kept-", "lock", "members"
 LAST_OUT_SECONDS = 5.0
 ALONE_SECONDS = 5.0
+
+
+@dataclass
+class Kept:
+    """What could not be stored."""
+
+    folder: Optional[str] = None
+    places: set[str] = field(default_factory=set)
+    """Of the runs."""
+    reason: str = ""
 
 
 class TemporaryFolder:

@@ -12,6 +12,8 @@ import struct
 
 FEW_BLOCKS = 8
 """So few may have come free, by a heartbeat that was replaced, say, after an output had been cut off."""
+FREE_BYTES, FREE_SHARE = 1 << 30, 0.1
+"""A disk is short of room while less than the smaller of these is free."""
 _SEEN = struct.Struct("dQ")
 """When a full disk was seen last, and which one."""
 
@@ -44,3 +46,10 @@ class Fullness:
             return bool(moment >= since and device == os.stat(folder).st_dev)
         except OSError:
             return False
+
+
+def is_short(folder: str) -> bool:
+    """True when its disk has little room left."""
+    disk = os.statvfs(folder)
+    total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+    return free < min(FREE_BYTES, FREE_SHARE * total)

@@ -114,6 +114,7 @@ class Loop:
         if revoked:
             self._revoked |= revoked
             self._scheduler.drop(revoked)
+            self._stores.revoke(revoked)
             for live in self._scheduler.live.values():
                 if live.waiting.task.origin in revoked:
                     self._send(live.rank, Stop(at_once=False))
@@ -283,12 +284,9 @@ class Loop:
             self._next_tick = now + self._feed.tick(self._gauge(now))
 
     def _gauge(self, now: float) -> Gauge:
-        live = sorted(self._scheduler.live.values(), key=lambda one: one.rank)
-        running = tuple(
-            (one.rank, one.waiting.task.run.remote_output_path, now - one.since) for one in live
-        )
+        running, waiting = self._scheduler.running(now), self._scheduler.count_waiting()
         trouble = self._stores.trouble() or self._blocked
-        return Gauge(running, len(self._stores), self._scheduler.count_waiting(), trouble)
+        return Gauge(running, len(self._stores), waiting, trouble, self._stores.origins())
 
     def _wait(self, now: float) -> None:
         # What was due in this turn has been done, or waits for somebody to be free, who then wakes us: an outage in

@@ -83,6 +83,8 @@ class Save(NamedTuple):
     left: Left
     code: Optional[int] = None
     attempt: int = 1
+    origin: int = 0
+    """Of the run, see Task."""
 
 
 class Saved(NamedTuple):

@@ -22,6 +22,11 @@ def lost(plan: Plan, waiting: Waiting, rank: int, deaths: int, now: float) -> Ou
     return outcome_of(plan, waiting.task, waiting.attempt, rank, 0.0, ended)
 
 
+def interrupted(outcome: Outcome) -> Outcome:
+    """Of a run that has ended, and is to be done again all the same: nobody has stored it."""
+    return outcome._replace(code=None, cause="interrupted", reason="", error_line="")
+
+
 def outcome_of(
     plan: Plan, task: Task, attempt: int, rank: int, started: float, ended: Ended
 ) -> Outcome:

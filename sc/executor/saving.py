@@ -56,6 +56,10 @@ class SaveQueue:
     def has(self, remote_output_path: str) -> bool:
         return remote_output_path in self._by_path
 
+    def origins(self) -> set[int]:
+        """Of all that is here."""
+        return {effort.save.origin for line in self._by_path.values() for effort in line}
+
     def next(self, now: float) -> Optional[Save]:
         """What a saver should store now."""
         while self._paused and self._paused[0][0] <= now:
@@ -109,6 +113,25 @@ class SaveQueue:
         self._under_way.clear()
         self._paused.clear()
         return efforts
+
+    def revoke(self, origins: frozenset[int]) -> list[Save]:
+        """Take out what is of these origins. No saver may have any of it."""
+        taken = []
+        for path, line in list(self._by_path.items()):
+            staying = deque(one for one in line if one.save.origin not in origins)
+            if len(staying) == len(line):
+                continue
+            taken += [one.save for one in line if one.save.origin in origins]
+            if not staying:
+                del self._by_path[path]
+                continue
+            self._by_path[path] = staying
+            if staying[0] is not line[0]:
+                self._ready.append(staying[0])
+        self._ready = deque(one for one in self._ready if one.save.origin not in origins)
+        self._paused = [item for item in self._paused if item[2].save.origin not in origins]
+        heapq.heapify(self._paused)
+        return taken
 
     def _leave_line(self, effort: Effort) -> None:
         line = self._by_path[effort.save.remote_output_path]

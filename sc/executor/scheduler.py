@@ -82,6 +82,13 @@ class Scheduler:
     def count_waiting(self) -> int:
         return len(self._ready) + len(self._later)
 
+    def running(self, now: float) -> tuple[tuple[int, str, float], ...]:
+        """Rank, output path, and seconds since its start, of each live run."""
+        live = sorted(self.live.values(), key=lambda one: one.rank)
+        return tuple(
+            (one.rank, one.waiting.task.run.remote_output_path, now - one.since) for one in live
+        )
+
     def next_start(self, now: float) -> Optional[Live]:
         """The run to be started now, with its rank, or None."""
         while self._later and self._later[0][0] <= now:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 import random
 import selectors
+import signal
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 from sc.executor import OpenSink, Plan, Task
 from sc.executor.crew import Member, dismiss, fork_saver, kill
-from sc.executor.folder import TemporaryFolder
-from sc.executor.fullness import Fullness
+from sc.executor.folder import Kept, TemporaryFolder
+from sc.executor.fullness import Fullness, is_short
 from sc.executor.growth import LOOK_SECONDS, Growth
 from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, Saved
+from sc.executor.outcomes import interrupted
 from sc.executor.room import empty_wanted
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
 from sc.executor.saving import Effort, SaveQueue
@@ -29,21 +30,9 @@ Verdict = tuple[Task, Outcome]
 UNDER_WAY = 2 * RUNS_AT_A_TIME
 """Saves that a saver is given before it has answered."""
 PENDING_PER_SLOT, LEAST_PENDING = 4, 64
-"""So many ended runs may wait to be stored before new ones are held back."""
-FREE_BYTES, FREE_SHARE = 1 << 30, 0.1
-"""New runs are held back, too, while less than the smaller of these is free on the temporary folder's disk."""
+"""So many ended runs may wait to be stored before new ones are held back; fewer where the disk is short of room."""
 STOP_SECONDS = 60.0
 """How long storing may take after an interrupt."""
-
-
-@dataclass
-class Kept:
-    """What could not be stored."""
-
-    folder: Optional[str] = None
-    places: set[str] = field(default_factory=set)
-    """Of the runs."""
-    reason: str = ""
 
 
 class Stores:
@@ -67,8 +56,8 @@ class Stores:
         self._queue = SaveQueue(random.random)
         self._savers: dict[int, Member] = {}
         self._most_savers = plan.savers
-        self._under_way: dict[int, set[int]] = {}
-        """By saver: the numbers of what it was given."""
+        self._under_way: dict[int, dict[int, int]] = {}
+        """By saver: the numbers of what it was given, and their origins."""
         self._ended: dict[int, Verdict] = {}
         """By the number of the save that ends it."""
         self._verdicts: list[Verdict] = []
@@ -119,6 +108,21 @@ class Stores:
         """The execution is to end: store for so long, and keep here what is not stored then."""
         self._deadline = time.monotonic() + (STOP_SECONDS if seconds is None else seconds)
 
+    def revoke(self, origins: frozenset[int]) -> None:
+        """Others have these now, and write to the same places: no more of it is stored, nor is it kept."""
+        for live, _ in list(self._growth.values()):
+            if live.waiting.task.origin in origins:
+                self.unwatch(live)
+        for saver, under_way in list(self._under_way.items()):
+            if not origins.isdisjoint(under_way.values()):
+                os.kill(self._savers[saver].pid, signal.SIGKILL)
+                while saver in self._savers:
+                    self._hear(saver)  # up to its end; what else it had is tried again
+        for save in self._queue.revoke(origins):
+            if save.kind != GROWING:  # else the run itself still writes there
+                remove_left(save.left)
+            self._tell(save.number, interrupted)
+
     # What the loop asks
 
     def step(self, now: float) -> list[Verdict]:
@@ -149,7 +153,7 @@ class Stores:
         pending = len(self._queue)
         if pending >= max(LEAST_PENDING, PENDING_PER_SLOT * self._plan.nprocs):
             return True
-        return bool(pending and self._queue.trouble()) and self._is_disk_short()
+        return bool(pending and self._queue.trouble()) and is_short(self._folder.path)
 
     def next_time(self, now: float) -> Optional[float]:
         times = [self._queue.next_time(), self._deadline if len(self._queue) else None]
@@ -159,6 +163,10 @@ class Stores:
 
     def trouble(self) -> str:
         return self._queue.trouble()
+
+    def origins(self) -> tuple[int, ...]:
+        """Of what is on its way."""
+        return tuple(sorted(self._queue.origins()))
 
     def close(self) -> None:
         for number in list(self._savers):
@@ -178,7 +186,7 @@ class Stores:
     ) -> int:
         self._numbers += 1
         path = task.run.remote_output_path
-        self._queue.add(Save(self._numbers, kind, path, left, code, attempt))
+        self._queue.add(Save(self._numbers, kind, path, left, code, attempt, task.origin))
         return self._numbers
 
     def _has_free_saver(self) -> bool:
@@ -198,7 +206,7 @@ class Stores:
                     reason = f"no process can be started to store outputs: {error.strerror}"
                     self._answered(Saved(save.number, error=reason))
                     return
-        self._under_way[saver].add(save.number)
+        self._under_way[saver][save.number] = save.origin
         try:
             self._savers[saver].channel.send(save)
         except OSError:
@@ -209,7 +217,7 @@ class Stores:
         number = self._numbers
         folder = self._folder.path
         self._savers[number] = fork_saver(number, folder, self._open_sink, self._fullness)
-        self._under_way[number] = set()
+        self._under_way[number] = {}
         channel = self._savers[number].channel
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(number))
         return number
@@ -221,16 +229,19 @@ class Stores:
             self._saver_died(saver)
             return
         for saved in answers:
-            self._under_way[saver].discard(saved.number)
+            self._under_way[saver].pop(saved.number, None)
             self._answered(saved)
 
     def _answered(self, saved: Saved) -> None:
         if self._queue.answered(saved, time.monotonic()) is None:
             return
-        verdict = self._ended.pop(saved.number, None)
-        if verdict is not None:
-            task, outcome = verdict
-            self._verdicts.append((task, outcome._replace(reason=outcome.reason or saved.note)))
+        self._tell(saved.number, lambda one: one._replace(reason=one.reason or saved.note))
+
+    def _tell(self, number: int, revise: Callable[[Outcome], Outcome]) -> None:
+        """All is said of a run, if this save was to end it."""
+        if number in self._ended:
+            task, outcome = self._ended.pop(number)
+            self._verdicts.append((task, revise(outcome)))
 
     def _saver_died(self, number: int) -> None:
         saver = self._savers.pop(number)
@@ -253,11 +264,6 @@ class Stores:
                 if not self._queue.has(task.run.remote_output_path):
                     self._growth[live.number] = (live, grown)
                     self._add(GROWING, task, Left(folder, None))
-
-    def _is_disk_short(self) -> bool:
-        disk = os.statvfs(self._folder.path)
-        total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
-        return free < min(FREE_BYTES, FREE_SHARE * total)
 
     def _abandon(self, hopeless: Sequence[Effort] = ()) -> None:
         """Storing has to end now, of these and of all else. The savers go first, so that they and we do not move the

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -74,7 +74,7 @@ class Desk:
         self._queue: deque[Task] = deque()
         self._parts: dict[int, _Part] = {}
         self._revoked: dict[int, frozenset[str]] = {}
-        """Paths of parts that were revoked while their runs may still go on."""
+        """Paths of parts that were revoked while their runs may still go on, or be stored."""
         self._all_revoked: frozenset[int] = frozenset()
         self._unsaved: list[Outcome] = []
         self._confirmed = 0
@@ -127,7 +127,7 @@ class Desk:
         # News are read when they come, never here: the loop has looked for runs already, and would
         # then sleep until the next tick with a part on the desk.
         self._watch_leases()
-        self._tell_gone({path for _, path, _ in gauge.running})
+        self._tell_gone({path for _, path, _ in gauge.running}, gauge.saving_origins)
         if self._clock() >= self._next_pulse:
             self._next_pulse = self._clock() + PULSE_SECONDS
             waiting = gauge.waiting + len(self._queue)
@@ -242,9 +242,10 @@ class Desk:
         self._all_revoked |= {origin}
         self._revoked[origin] = part.paths
 
-    def _tell_gone(self, running: set[str]) -> None:
+    def _tell_gone(self, running: set[str], saving: Sequence[int]) -> None:
+        """Of a part that others may have: not while anything of it is on its way to where theirs goes."""
         for origin, paths in list(self._revoked.items()):
-            if not paths & running:
+            if origin not in saving and not paths & running:
                 del self._revoked[origin]
                 self._send(messages.Gone(origin))
 

@@ -359,6 +359,37 @@ def test_a_revoked_origin_is_stopped_and_not_marked(execution: Execution) -> Non
     assert not (execution.out / "0/status_code").exists()
 
 
+@pytest.mark.parametrize("trouble", [".down", ".stalled"])
+def test_what_is_left_of_a_revoked_origin_is_not_stored_over_the_next_holders(
+    far: Execution, trouble: str
+) -> None:
+    """Runs that have ended wait in the queue of a storage that refuses, or with a saver that hangs."""
+    (far.out / trouble).touch()
+    result = "echo old > $SATURN_RUN_LOCAL_RESULTS_DIR/r"
+    far.start(
+        {"cmd": f"echo old; {result}", "origin": 1},
+        {"cmd": f"echo mine; {result}", "origin": 2},
+        {"cmd": "[ $SATURN_RUN_ATTEMPT = 2 ] || exit 1", "retries": 1, "origin": 1},
+        {"cmd": f"until test -e {far.folder}/go; do sleep 0.05; done"},
+    )
+    wait_until(lambda: far.gauge().get("saving", 0) >= 4, "they wait to be stored")
+    assert far.gauge()["saving_origins"] == [1, 2]
+    (far.folder / "revoke").touch()
+    wait_until(lambda: far.gauge()["saving_origins"] == [2], "nothing of it is on its way")
+    (far.out / "0").mkdir()
+    (far.out / "0/stdout").write_text("the next holder's")
+    (far.out / trouble).unlink()
+    (far.folder / "go").touch()
+    told = [(one.code, one.cause) for one in far.finish()]
+    assert told == [(None, "interrupted"), (0, "exit"), (None, "interrupted"), (0, "exit")]
+    assert os.listdir(far.out / "0") == ["stdout"]
+    assert far.read("0/stdout") == "the next holder's"
+    assert far.read("1/stdout") == "mine\n"
+    assert far.read("1/results/r") == "old\n"
+    assert not (far.out / "2").exists()
+    assert far.ending()["kept_runs"] == 0
+
+
 def test_a_full_disk_waits_for_room(near: Execution) -> None:
     """In place, on a disk of its own: what did not fit is not marked, and is done again when there is room."""
     if os.geteuid() != 0:

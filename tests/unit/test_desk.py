@@ -131,6 +131,17 @@ def test_what_is_revoked_is_not_started_and_its_end_is_told(room: Room) -> None:
     assert room.clerk.hear(messages.Gone) == [messages.Gone(1)]
 
 
+def test_what_is_revoked_is_not_gone_while_it_is_stored(room: Room) -> None:
+    room.say(room.part(1, until=room.clock.now + 10), room.part(2))
+    room.clock.now += 11
+    room.desk.tick(Gauge((), 2, 0, "no answer", (1, 2)))
+    assert room.desk.revoked() == frozenset([1])
+    assert room.clerk.hear(messages.Dropped) == [messages.Dropped(1)]
+    assert room.clerk.hear(messages.Gone) == []
+    room.desk.tick(Gauge((), 1, 0, "no answer", (2,)))
+    assert room.clerk.hear(messages.Gone) == [messages.Gone(1)]
+
+
 def test_what_nobody_has_renewed_is_stopped(room: Room) -> None:
     room.say(room.part(1, until=room.clock.now + 100))
     room.clock.now += 99

@@ -24,8 +24,8 @@ def queue(*saves: Save) -> SaveQueue:
     return one
 
 
-def save(number: int, kind: str = ALL, path: str = "/a") -> Save:
-    return Save(number, kind, path, Left(f"/tmp/{number}", None), 0)
+def save(number: int, kind: str = ALL, path: str = "/a", origin: int = 0) -> Save:
+    return Save(number, kind, path, Left(f"/tmp/{number}", None), 0, origin=origin)
 
 
 def number(one: Optional[Save]) -> Optional[int]:
@@ -111,6 +111,27 @@ def test_answers_after_the_end_are_nothing() -> None:
     assert [effort.save.number for effort in one.abandon()] == [1, 2]
     assert one.answered(Saved(1), 0) is None
     assert len(one) == 0
+
+
+def test_what_is_revoked_is_taken_out_and_all_else_is_stored() -> None:
+    one = queue(
+        *(save(1, ATTEMPT, origin=1), save(2, origin=1), save(3, path="/b", origin=1)),
+        *(save(4, path="/b", origin=2), save(5, path="/c", origin=2), save(6, path="/d", origin=1)),
+    )
+    assert [number(one.next(0)) for _ in range(2)] == [1, 3]
+    one.answered(Saved(1, "no"), 0)
+    one.answered(Saved(3), 0)
+    assert one.origins() == {1, 2}
+    assert [save.number for save in one.revoke(frozenset([1]))] == [1, 2, 6]
+    assert one.origins() == {2}
+    assert one.next_time() is None
+    assert [number(one.next(9)) for _ in range(3)] == [5, 4, None]
+
+
+def test_what_stands_behind_what_is_revoked_is_next() -> None:
+    one = queue(save(1, origin=1), save(2, origin=2))
+    assert [save.number for save in one.revoke(frozenset([1]))] == [1]
+    assert number(one.next(0)) == 2
 
 
 @pytest.mark.parametrize("kind", [ALL, ATTEMPT, GROWING])
