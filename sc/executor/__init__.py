@@ -120,6 +120,9 @@ class Plan:
     could be stored in all that time, no more runs are started."""
     blocked_patience_seconds: float = 3600.0
     """How long nothing may be startable, for want of room or processes, before the execution is given up."""
+    are_runs_redone: bool = False
+    """What a stop has left no time to store is done again by somebody else: it is kept all the same, but told as
+    interrupted."""
     savers: int = 2
     """Processes that store outputs, where those are not written in place."""
 

@@ -22,6 +22,13 @@ def lost(plan: Plan, waiting: Waiting, rank: int, deaths: int, now: float) -> Ou
     return outcome_of(plan, waiting.task, waiting.attempt, rank, 0.0, ended)
 
 
+def unstored(outcome: Outcome, reason: str) -> Outcome:
+    """Of a run whose outputs were given up; one without a code stays what it is."""
+    if outcome.code is None:
+        return outcome
+    return outcome._replace(code=None, cause="upload", reason=reason)
+
+
 def interrupted(outcome: Outcome) -> Outcome:
     """Of a run that has ended, and is to be done again all the same: nobody has stored it."""
     return outcome._replace(code=None, cause="interrupted", reason="", error_line="")

@@ -11,6 +11,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Optional
 
 from sc.executor import OpenSink, Plan, Task
@@ -19,7 +20,7 @@ from sc.executor.folder import Kept, TemporaryFolder
 from sc.executor.fullness import Fullness, is_short
 from sc.executor.growth import LOOK_SECONDS, Growth
 from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, Saved
-from sc.executor.outcomes import interrupted
+from sc.executor.outcomes import interrupted, unstored
 from sc.executor.room import empty_wanted
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
 from sc.executor.saving import Effort, SaveQueue
@@ -129,7 +130,7 @@ class Stores:
         """Hand out what is to be stored; returns the runs for which all is said."""
         self._look(now)
         if self._deadline is not None and now >= self._deadline:
-            self._abandon()
+            self._abandon(are_redone=self._plan.are_runs_redone)
         elif self._queue.next_time() is not None:
             hopeless = self._queue.give_up(now, self._plan.save_patience_seconds)
             if self._queue.is_cut_off:
@@ -265,7 +266,7 @@ class Stores:
                     self._growth[live.number] = (live, grown)
                     self._add(GROWING, task, Left(folder, None))
 
-    def _abandon(self, hopeless: Sequence[Effort] = ()) -> None:
+    def _abandon(self, hopeless: Sequence[Effort] = (), are_redone: bool = False) -> None:
         """Storing has to end now, of these and of all else. The savers go first, so that they and we do not move the
         same files."""
         if not len(self._queue) and not hopeless:
@@ -276,22 +277,18 @@ class Stores:
             del self._under_way[number]
         trouble = self._queue.trouble()
         efforts = [*hopeless, *self._queue.abandon()]
-        self._give_up(efforts, trouble or "there was no time to store it")
+        self._give_up(efforts, trouble or "there was no time to store it", are_redone)
 
-    def _give_up(self, efforts: Sequence[Effort], why: str = "") -> None:
+    def _give_up(self, efforts: Sequence[Effort], why: str = "", are_redone: bool = False) -> None:
         """What finished is kept; what an unfinished run had printed is not."""
         saves = [effort.save for effort in efforts if effort.save.kind in (ALL, ATTEMPT)]
         if saves:
             self.kept.folder = self._folder.keep(saves, self.kept.folder)
             self.kept.places.update(save.remote_output_path for save in saves)
             self.kept.reason = next((one.error for one in efforts if one.error), why)
-        for save in (effort.save for effort in efforts):
-            verdict = self._ended.pop(save.number, None)
-            if verdict is not None:
-                task, outcome = verdict
-                if save.kind == ALL:
-                    outcome = outcome._replace(code=None, cause="upload", reason=self.kept.reason)
-                self._verdicts.append((task, outcome))
+        revise = interrupted if are_redone else partial(unstored, reason=self.kept.reason)
+        for effort in efforts:
+            self._tell(effort.save.number, revise)
 
 
 def _size(path: str) -> int:

@@ -184,6 +184,7 @@ def _execute(
         gpus=find_gpus(here.environment),
         environment=prepared.environment,
         working_directory=prepared.working_directory,
+        are_runs_redone=True,
     )
     here.say(f"{here.identity.worker} works on {job.name}, {nprocs} runs at a time.")
     desk.begin(nprocs)

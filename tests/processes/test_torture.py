@@ -312,6 +312,24 @@ def test_giving_up_keeps_the_files_and_tells_where(far: Execution) -> None:
     subprocess.run(["rm", "-r", ending["kept_folder"]], check=True)
 
 
+@pytest.mark.parametrize(("are_redone", "cause"), [(False, "upload"), (True, "interrupted")])
+def test_what_a_stop_has_left_no_time_to_store_is_kept(
+    far: Execution, are_redone: bool, cause: str
+) -> None:
+    (far.out / ".stalled").touch()
+    far.start({"cmd": "echo precious"}, are_runs_redone=are_redone)
+    wait_until(lambda: far.gauge().get("saving", 0) == 1, "it has ended")
+    assert far.process is not None
+    far.process.send_signal(signal.SIGTERM)
+    far.process.send_signal(signal.SIGINT)  # the second of any kind ends it at once
+    assert [(one.code, one.cause) for one in far.finish()] == [(None, cause)]
+    ending = far.ending()
+    assert (ending["kept_runs"], ending["reason"]) == (1, "there was no time to store it")
+    (kept,) = Path(ending["kept_folder"]).iterdir()
+    assert (kept / "stdout").read_text() == "precious\n"
+    subprocess.run(["rm", "-r", ending["kept_folder"]], check=True)
+
+
 def test_a_run_that_is_given_up_attempt_by_attempt_is_counted_once(far: Execution) -> None:
     (far.out / ".down").write_text("gone for good")
     second, go = far.folder / "second", far.folder / "go"

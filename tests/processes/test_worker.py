@@ -104,6 +104,30 @@ def test_sigterm_gives_back_the_claims_at_once(any_job: JobUnderTest) -> None:
     assert [beat.state for beat in job.heartbeats()] == ["interrupted"]
 
 
+def test_what_a_stopped_worker_had_no_time_to_store_is_done_by_another(
+    job: JobUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(job.folder))
+    stalled = """if True:
+        import pathlib, time
+        from sc.cli import main
+        from sc.executor.saver import Saver
+        Saver.store = lambda *_: pathlib.Path("storing").touch() or time.sleep(600)
+        raise SystemExit(main())
+    """
+    job.stage(["echo of hours > $SATURN_RUN_LOCAL_RESULTS_DIR/work"], part=1)
+    worker = job.work(how=("-c", stalled))
+    job.wait((job.folder / "storing").exists, "its run has ended, and is being stored")
+    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGINT)  # the second of any kind ends it at once
+    assert worker.wait(60) == 130
+    assert not job.is_done(1)
+    assert job.work().wait(60) == 0
+    assert job.codes() == ["0"]
+    assert (Path(job.out) / "0/results/work").read_text() == "of hours\n"
+    assert [(note.completed, note.failed) for note in job.done()] == [(1, 0)]
+
+
 def test_a_signal_between_preparing_and_the_first_run_is_not_lost(
     job: JobUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
