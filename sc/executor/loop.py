@@ -224,7 +224,8 @@ class Loop:
         self._stores.unwatch(live)
         if isinstance(message, Blocked):
             self._blocked = message.reason
-            self._scheduler.put_back(live, time.monotonic(), is_blocked=True)
+            if live.waiting.task.origin not in self._revoked:
+                self._scheduler.put_back(live, time.monotonic(), is_blocked=True)
             if message.is_crowded and len(self._keepers) > 1:  # this one makes room for runs
                 self._selector.unregister(self._keepers[rank].channel)
                 dismiss([self._keepers.pop(rank)])

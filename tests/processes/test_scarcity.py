@@ -115,6 +115,24 @@ def test_output_that_found_no_room_for_a_while_is_printed_again(
     assert near.read("0/stdout") == "".join(f"{n}\n" for n in range(1, 3001)) + "end\n"
 
 
+def test_a_run_that_was_taken_away_does_not_wait_for_room(near: Execution, full: Ballast) -> None:
+    """It would begin again when there is some, and write over what another worker has put there meanwhile."""
+    begun, go = near.folder / "begun", near.folder / "go"
+    taken = {"cmd": f"echo begun >>{begun}; sleep 600", "origin": 1}
+    near.start(taken, {"cmd": gate(go), "remote_output_path": str(near.folder / "other")})
+    wait_until(begun.exists, "it goes on")
+    full.take()
+    (keeper,) = (pid for pid in near.processes() if title(pid) == "sc keeper 0")
+    before = naps(keeper)
+    wait_until(lambda: naps(keeper) >= before + 2, "its keeper has looked at the disk")
+    (near.folder / "revoke").touch()
+    wait_until(lambda: len(near.gauge()["running"]) == 1, "it is ended")
+    full.give_back()
+    go.touch()
+    assert [one.remote_output_path for one in near.finish()] == [str(near.folder / "other")]
+    assert begun.read_text() == "begun\n"
+
+
 @pytest.mark.parametrize("step", ["store", "send", "receive"])
 def test_a_saver_without_memory_ends_so_that_another_does_its_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
