@@ -94,17 +94,25 @@ def _meant(word: str, storage: Storage, fleet: Ec2Fleet) -> Sequence[str]:
 def by_name(fleet: Ec2Fleet, name: str) -> Optional[str]:
     """The URL of a job that works on this machine or on EC2; its name where the URL is too long for a tag.
 
-    Raises InputError if several jobs here have that name.
+    Raises InputError if several jobs have that name, here or there: to stop one of them would leave the machines of
+    the other running.
     """
     from sc.fleets.local import LocalFleet
 
-    here = sorted({machine.job_url for machine in LocalFleet(os.environ).list(name)})
-    if len(here) > 1:
-        raise InputError(f"Several jobs here are named '{name}': say which, {' or '.join(here)}.")
-    if here:
-        return here[0]
-    found = fleet.one(name)
-    return None if found is None else found.job_url or found.job
+    found = {machine.job_url: None for machine in LocalFleet(os.environ).list(name)}
+    try:
+        there = fleet.one(name)
+    except CloudError:
+        if not found:
+            raise
+        there = None  # who has no rights there has a job here
+    if there is not None:
+        found[there.job_url or there.job] = None
+    if len(found) > 1:
+        raise InputError(
+            f"Several jobs are named '{name}': say which, {' or '.join(sorted(found))}."
+        )
+    return next(iter(found), None)
 
 
 def is_local(storage: Storage, url: str) -> bool:

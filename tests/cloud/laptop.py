@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from typing import Any, Optional
 from sc import paths
 from tests.cloud.box import Cloud
 
-JOB = "backfill"
+JOB = f"nightly-{os.getpid()}"
+"""No other test has a job of this name here, which would be meant as well."""
 
 
 @dataclass(frozen=True)

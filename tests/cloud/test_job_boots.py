@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cloud.laptop import JOB
+
 if TYPE_CHECKING:
     from tests.cloud.laptop import Laptop
 
@@ -146,18 +148,18 @@ def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(lapt
 def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -> None:
     laptop.write(["echo before; sleep 1000"] * 2, nprocs=1, scale=2)
     laptop.split()
-    told = json.loads(talk(laptop, "ps", "backfill", "--json"))
+    told = json.loads(talk(laptop, "ps", JOB, "--json"))
     assert [(one["job"], one["job_url"], one["kind"], one["state"]) for one in told] == [
-        ("backfill", laptop.job_url, "r6a.large", "running")
+        (JOB, laptop.job_url, "r6a.large", "running")
     ] * 2
     assert all(one["dollars"] is None or one["dollars"] > 0 for one in told)
     again = laptop.run("split", "recipe.yaml", "batch.json", "--start")
     assert again.returncode == 2, again.stdout
     laptop.cloud.wait(lambda: "0/stdout" in set(laptop.keys()), 60, "what the first run prints")
-    done = laptop.run("stop", "backfill")
+    done = laptop.run("stop", JOB)
     assert done.returncode == 0, done.stdout
     assert laptop.cloud.leftovers() == {}
-    assert json.loads(talk(laptop, "ps", "backfill", "--json")) == []
+    assert json.loads(talk(laptop, "ps", JOB, "--json")) == []
     assert [boot.end for boot in laptop.cloud.instances()] != []
     assert laptop.codes() == {}
     assert laptop.read("0/stdout") == b"before\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Union
 
 import pytest
 
+from tests.cloud.laptop import JOB
 from tests.cloud.test_box import running
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def test_a_launch_killed_between_any_two_calls_leaves_nothing_that_stays(laptop:
         assert tuple(calls[len(calls) - count :]) == CHANGES[:count]
         assert all(each.startswith(("Describe", "Get")) for each in calls[: len(calls) - count])
         if count:
-            assert "backfill" in laptop.run("ps").stdout
+            assert JOB in laptop.run("ps").stdout
             done = laptop.run("stop", laptop.job_url)
             assert done.returncode == 0, done.stdout
         assert len(cloud.instances()) in ((0, 3) if count == len(CHANGES) else (0,))
