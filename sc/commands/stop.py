@@ -97,12 +97,13 @@ def by_name(fleet: Ec2Fleet, name: str) -> Optional[str]:
     Raises InputError if several jobs have that name, here or there: to stop one of them would leave the machines of
     the other running.
     """
+    from sc.fleets.ec2_aws import NoRegionError
     from sc.fleets.local import LocalFleet
 
     found = {machine.job_url: None for machine in LocalFleet(os.environ).list(name)}
     try:
         there = fleet.one(name)
-    except CloudError:
+    except (CloudError, NoRegionError):
         if not found:
             raise
         there = None  # who has no rights there has a job here

@@ -48,6 +48,10 @@ class AwsRefused(CloudError):
         self.code = code
 
 
+class NoRegionError(InputError):
+    """Nobody has said where on EC2 to look: who has never said so has nothing there."""
+
+
 class Boto3:
     """AWS itself, or what `AWS_ENDPOINT_URL` points at, through boto3."""
 
@@ -61,7 +65,7 @@ class Boto3:
     def region(self) -> str:
         region = self._asked_region or self._open().region_name
         if not region:
-            raise InputError(
+            raise NoRegionError(
                 "No AWS region is known: write `region: eu-west-1` (or another) into the recipe's spec, "
                 "or set AWS_REGION."
             )

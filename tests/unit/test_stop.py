@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Optional
 import pytest
 
 from sc.commands.stop import by_name
-from sc.errors import CloudError, InputError
+from sc.errors import CloudError, InputError, ScError
+from sc.fleets.ec2_aws import NoRegionError
 from sc.fleets.local import LocalFleet
 
 
@@ -27,8 +28,11 @@ class Fleet:
 
 
 class NoRights:
+    def __init__(self, error: ScError) -> None:
+        self._error = error
+
     def one(self, name: str) -> Optional[There]:
-        raise CloudError("no credentials")
+        raise self._error
 
 
 class Worker(NamedTuple):
@@ -45,7 +49,8 @@ def found(monkeypatch: pytest.MonkeyPatch, here: list[str], fleet: Any) -> Optio
     [
         ([], Fleet(None), None),
         (["/a/.sc/job"] * 2, Fleet(None), "/a/.sc/job"),
-        (["/a/.sc/job"], NoRights(), "/a/.sc/job"),
+        (["/a/.sc/job"], NoRights(CloudError("no credentials")), "/a/.sc/job"),
+        (["/a/.sc/job"], NoRights(NoRegionError("no region")), "/a/.sc/job"),
         ([], Fleet(There("job", "s3://b/.sc/job")), "s3://b/.sc/job"),
         ([], Fleet(There("job", "")), "job"),
         (["s3://b/.sc/job"], Fleet(There("job", "s3://b/.sc/job")), "s3://b/.sc/job"),
@@ -66,8 +71,16 @@ def test_several_jobs_of_a_name_are_for_the_person_to_choose_from(
         found(monkeypatch, here, Fleet(There("job", "s3://b/.sc/job")))
 
 
-def test_without_a_job_here_it_is_told_that_ec2_cannot_be_asked(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("here", "error"),
+    [
+        ([], CloudError("no credentials")),
+        ([], NoRegionError("no region")),
+        (["/a/.sc/job"], InputError("several on EC2")),
+    ],
+)
+def test_why_ec2_cannot_tell_is_told(
+    monkeypatch: pytest.MonkeyPatch, here: list[str], error: ScError
 ) -> None:
-    with pytest.raises(CloudError, match="no credentials"):
-        found(monkeypatch, [], NoRights())
+    with pytest.raises(type(error), match=str(error)):
+        found(monkeypatch, here, NoRights(error))
