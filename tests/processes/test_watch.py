@@ -98,10 +98,9 @@ def test_two_thousand_runs_with_failures_of_four_kinds(tmp_path: Path, terminal:
 
     terminal.resize(100, 30)
     terminal.type("C-c")
-    left = terminal.wait_for("code 130")
-    assert "interrupted; the job goes on" in left
-    assert "watch it with:" in left
-    assert "stop it with:" in left
+    left = re.sub(r"\s", "", terminal.wait_for("code 130"))  # it may have been narrow still
+    for words in ("interrupted; the job goes on", "watch it with:", "stop it with:"):
+        assert words.replace(" ", "") in left
     assert (terminal.state("alternate_on"), terminal.state("cursor_flag")) == ("0", "1")
 
     terminal.enter("clear")
