@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.bare
 
-LIMIT_SECONDS = 180.0
+LIMIT_SECONDS = 60.0
 """For what takes a few seconds where nothing else goes on."""
 AT_WORK = """
 import json, os, subprocess, sys

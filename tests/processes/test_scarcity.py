@@ -95,6 +95,13 @@ def test_a_second_attempt_whose_keeper_was_killed_is_not_printed_twice(near: Exe
     assert near.read("0/stdout") == "try\nend\n"
 
 
+def wait_for_look(execution: Execution) -> None:
+    """Until the keeper of the first run has looked at the disk. It sleeps in `poll` alone, and looks after each."""
+    (keeper,) = (pid for pid in execution.processes() if title(pid) == "sc keeper 0")
+    before = naps(keeper)
+    wait_until(lambda: naps(keeper) >= before + 2, "its keeper has looked at the disk")
+
+
 def test_output_that_found_no_room_for_a_while_is_printed_again(
     near: Execution, full: Ballast
 ) -> None:
@@ -106,9 +113,7 @@ def test_output_that_found_no_room_for_a_while_is_printed_again(
     full.take()
     write.touch()
     wait_until(wrote.exists, "its output is lost")
-    (keeper,) = (pid for pid in near.processes() if title(pid) == "sc keeper 0")
-    before = naps(keeper)
-    wait_until(lambda: naps(keeper) >= before + 2, "its keeper has looked at the disk")
+    wait_for_look(near)
     full.give_back()
     end.touch()
     assert [one.code for one in near.finish()] == [0]
@@ -122,9 +127,7 @@ def test_a_run_that_was_taken_away_does_not_wait_for_room(near: Execution, full:
     near.start(taken, {"cmd": gate(go), "remote_output_path": str(near.folder / "other")})
     wait_until(begun.exists, "it goes on")
     full.take()
-    (keeper,) = (pid for pid in near.processes() if title(pid) == "sc keeper 0")
-    before = naps(keeper)
-    wait_until(lambda: naps(keeper) >= before + 2, "its keeper has looked at the disk")
+    wait_for_look(near)
     (near.folder / "revoke").touch()
     wait_until(lambda: len(near.gauge()["running"]) == 1, "it is ended")
     full.give_back()
