@@ -140,6 +140,16 @@ class Recipe:
         return self.instance_types == ("local",)
 
 
+COMPLETED, FAILED, NOT_STORED, LOST, INTERRUPTED = STATUSES = (
+    "completed",
+    "failed",
+    "not stored",
+    "lost",
+    "interrupted",
+)
+"""How a run can have ended, in the words that people see."""
+
+
 class Outcome(NamedTuple):
     """How one run ended: a line of `records/<id>-<k>.jsonl`, in this order of keys."""
 
@@ -159,9 +169,27 @@ class Outcome(NamedTuple):
     ended: float
     """Unix seconds of that machine's clock, when the process tree was gone."""
     reason: str = ""
-    """For `not-started`, `upload` and `lost`: a sentence."""
+    """A sentence: why it was not started, stored or ended; or what a person should know of a run that ended well."""
     error_line: str = ""
     """The last line in what a failed run wrote to stderr, its beginning at least."""
+    ended_processes: int = 0
+    """Processes that were still running when the command exited, and were ended; `reason` names them."""
+    unstored_files: int = 0
+    """Files among the results that could not be stored; `reason` names them."""
+
+    @property
+    def status(self) -> str:
+        """The one classification of how a run ended: one of `STATUSES`.
+
+        Everything that counts runs, or chooses an exit code, goes by this.
+        """
+        if self.cause in ("interrupted", "lost"):
+            return INTERRUPTED if self.cause == "interrupted" else LOST
+        if self.cause == "upload":
+            return NOT_STORED
+        if self.code is None:
+            return LOST
+        return COMPLETED if self.code == 0 else FAILED
 
     def to_line(self) -> str:
         """One line of JSON, without the line's end."""
@@ -177,6 +205,7 @@ class Outcome(NamedTuple):
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"not a record of a run: {error}") from error
         counts = [outcome.attempt, 0 if outcome.rank == -1 else outcome.rank]
+        counts += [outcome.ended_processes, outcome.unstored_files]
         counts += [] if outcome.code is None else [outcome.code]
         times = outcome.started, outcome.ended
         has_numbers = all(map(is_count, counts)) and all(map(is_number, times))

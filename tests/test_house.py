@@ -119,7 +119,7 @@ OUTSIDE: Mapping[str, tuple[str, ...]] = {
 STANDARD: frozenset[str] = getattr(sys, "stdlib_module_names", frozenset())
 """Python tells from 3.10 on; before that the test of the outside world looks only for what it knows."""
 
-LONGEST_MODULE, LONGEST_FUNCTION = 300, 40
+LONGEST_MODULE, LONGEST_FUNCTION = 600, 40
 EXCEPTIONS: Mapping[str, int] = {}
 """`module.py` or `module.py:function`, and how many lines it may have; say why beside it."""
 
