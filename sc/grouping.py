@@ -35,6 +35,12 @@ _FOLDS = (
 """In this order: each leaves the signs of those before it alone."""
 
 
+_OF_SHELLS = {  # what sh(1) means by them; it has run, so that "could not be started" would be wrong
+    126: " (command cannot be executed)",
+    127: " (command not found)",
+}
+
+
 def fold(line: str) -> str:
     """The line without what makes two of a kind differ: numbers and hex are `#`, paths `/…`, URLs `…`."""
     text = line[:LONGEST].strip()
@@ -54,7 +60,7 @@ def last_line(data: bytes) -> str:
 def why(outcome: Outcome) -> str:
     """In a few words, why a run has failed or was not ended; without what it printed."""
     return outcome.reason or {
-        "exit": f"exit code {outcome.code}",
+        "exit": f"exit code {outcome.code}" + _OF_SHELLS.get(outcome.code or 0, ""),
         "signal": f"ended by signal {(outcome.code or 128) - 128}",
         "timeout": "took longer than its timeout",
         "oom": "the machine ran out of memory",

@@ -58,6 +58,8 @@ class Ended(NamedTuple):
     reason: str = ""
     error_line: str = ""
     """Of a failure: the last line in its `stderr`."""
+    ended_processes: int = 0
+    """Processes that were still running when the command exited, and were ended; `reason` names them."""
 
 
 class Blocked(NamedTuple):

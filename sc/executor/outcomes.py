@@ -50,4 +50,5 @@ def outcome_of(
         max(started, ended.ended),
         ended.reason,
         ended.error_line,
+        ended.ended_processes,
     )

@@ -88,7 +88,7 @@ class Room:
     ) -> Ended:
         """Mark the run if that can be done at once; say what is left to be stored."""
         is_final = code == 0 or start.is_last or cause in ("not-started", "interrupted")
-        error_line = _last_line(self.stderr) if code and is_final else ""
+        error_line = last_line(self.stderr) if code and is_final else ""
         left: Optional[Left] = None
         if not is_final or (self.is_in_place and cause == "interrupted"):
             self._remove_results()  # now: the next attempt may begin in the same folder before this one is stored
@@ -156,7 +156,7 @@ class Room:
                 os.unlink(self.wanted)
 
 
-def _last_line(path: str) -> str:
+def last_line(path: str) -> str:
     """The last line in which there is anything; read now, as a file that is stored elsewhere would be a request."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -3,10 +3,7 @@
     idle ─Start─▶ running ─leader exits, nothing left──────────────────────────▶ Ended
                      │ leader exits and leaves something, time-out, or Stop
                      ▼
-                  asked (SIGTERM to all) ─nothing left─────────────────────────▶ Ended
-                     │ grace is over
-                     ▼
-                  forced (SIGKILL to all, again and again) ─nothing left───────▶ Ended
+                  winding up, asked, forced (see `watch`) ─nothing left────────▶ Ended
 
 When the loop is gone (end of file on the pipe) the keeper forces its run's end, removes the temporary folder and
 leaves.
@@ -22,13 +19,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, Optional
 
-from sc.executor import Plan, Sink, tree
+from sc.executor import Plan, Sink, shebang, tree
 from sc.executor.folder import Membership
 from sc.executor.fullness import Fullness
 from sc.executor.memory import MemoryKills
 from sc.executor.messages import Blocked, Channel, Ended, Start, Stop
-from sc.executor.room import HOPELESS_ERRNOS, Room, RoomError, make_room, remove_attempt
-from sc.executor.watch import FORCE_AGAIN_SECONDS, Watch
+from sc.executor.room import (
+    HOPELESS_ERRNOS,
+    Room,
+    RoomError,
+    last_line,
+    make_room,
+    remove_attempt,
+)
+from sc.executor.survivors import Survivors, classify, read_survivors, sentence
+from sc.executor.watch import FORCE_AGAIN_SECONDS, NOTHING_LEFT, Watch
 from sc.model import Command
 
 TIMED_OUT, CANNOT_EXECUTE, NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
@@ -148,7 +153,18 @@ class Keeper:
         code, cause = judge(watch.status, watch.ended_by)
         if code == SIGNAL_BASE + signal.SIGKILL and kills != self._memory_kills.count():
             cause = "oom"
-        return room.close(start, code, cause, began, ended)
+        told = self._told(start, room, watch, code)
+        closed = room.close(start, code, cause, began, ended, told)
+        return closed._replace(ended_processes=sentence(watch.ended)[0]) if watch.ended else closed
+
+    def _told(self, start: Start, room: Room, watch: Watch, code: Optional[int]) -> str:
+        """What a person should know of a run beside its code; nothing, as a rule."""
+        told = [sentence(watch.ended)[1]] if watch.ended else []
+        if code in (CANNOT_EXECUTE, NOT_FOUND) and isinstance(start.run.cmd, str):
+            folder = os.path.expanduser(start.run.working_directory or ".")
+            problem = shebang.problem_in(last_line(room.stderr), folder)
+            told += [problem] if problem else []
+        return "; ".join(told)
 
     def _start(self, start: Start, room: Room) -> int:
         """Start the leader. Raises CannotStartError when it is the run's own fault, else OSError."""
@@ -167,7 +183,8 @@ class Keeper:
                 raise
             code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_EXECUTE
             name = os.fsdecode(error.filename or b"the command")
-            raise CannotStartError(code, f"{name}: {error.strerror}") from error
+            reason = shebang.problem_of(name) or f"{name}: {_why(error)}"
+            raise CannotStartError(code, reason) from error
         finally:
             if folder is not None:
                 os.fchdir(self._home_descriptor)
@@ -179,12 +196,15 @@ class Keeper:
         self._was_full = False
         asked: list[int] = []
         while not self._reap(watch):
-            signal_number, pause = watch.step(time.monotonic())
-            if signal_number == signal.SIGTERM:
+            step = watch.step(time.monotonic(), _left(watch))
+            if step.signal is not None and step.pids is not None:
+                tree.send(step.pids, step.signal)
+            elif step.signal == signal.SIGTERM:
                 asked = tree.signal_below(os.getpid(), signal.SIGTERM, asked=asked)
-            elif signal_number is not None:
-                tree.signal_below(os.getpid(), signal_number)
-            self._wait(watch, FULL_LOOK_SECONDS if pause is None else min(pause, FULL_LOOK_SECONDS))
+            elif step.signal is not None:
+                tree.signal_below(os.getpid(), step.signal)
+            pause = FULL_LOOK_SECONDS if step.pause is None else step.pause
+            self._wait(watch, min(pause, FULL_LOOK_SECONDS))
             self._was_full |= self._fullness.look(room.output, time.monotonic())
         watch.seconds = time.monotonic() - began
         self._was_full |= self._fullness.look(room.output, time.monotonic())
@@ -225,6 +245,19 @@ class Keeper:
             pause = min(0.5, 2 * pause)
         self._membership.leave()
         os._exit(0)
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.ENOEXEC:
+        return "it is no program of this machine, and has no first line with #! that names one"
+    return error.strerror or str(error)
+
+
+def _left(watch: Watch) -> Survivors:
+    """What is there of the run, as far as it decides what happens next."""
+    if not watch.is_winding_up:
+        return NOTHING_LEFT
+    return classify(read_survivors(os.getpid()), watch.drains)
 
 
 def run_environment(
@@ -274,18 +307,14 @@ def _found(program: bytes, environment: Mapping[bytes, bytes]) -> bytes:
 
 
 def judge(status: int, ended_by: Optional[str]) -> tuple[Optional[int], str]:
-    """The code and the cause of a run's end, from its leader's wait status.
-
-    126 and 127 are what a shell says of a command that it cannot start.
-    """
+    """The code and the cause of a run's end, from its leader's wait status."""
     if ended_by == "timeout":
         return TIMED_OUT, "timeout"
     if ended_by is not None:
         return None, ended_by
     if os.WIFSIGNALED(status):
         return SIGNAL_BASE + os.WTERMSIG(status), "signal"
-    code = os.WEXITSTATUS(status)
-    return code, "not-started" if code in (CANNOT_EXECUTE, NOT_FOUND) else "exit"
+    return os.WEXITSTATUS(status), "exit"
 
 
 def as_bytes(environment: Mapping[str, str]) -> Mapping[bytes, bytes]:

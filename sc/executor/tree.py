@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PR_SET_CHILD_SUBREAPER = 36
 _TO_DEFAULT = [
@@ -95,16 +95,19 @@ def signal_below(
 
     Parents have it first: a shell whose command is ended before itself goes on, or ends without its trap."""
     found, had = list(descendants(root, frozenset(spared))), frozenset(asked)
-    for pid in found:
-        if pid in had:
-            continue
+    send([pid for pid in found if pid not in had], number)
+    return found
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    """Send a signal to each of these, in this order."""
+    for pid in pids:
         try:
             os.kill(pid, number)
             if number == signal.SIGTERM:
                 os.kill(pid, signal.SIGCONT)  # a stopped process does not see a SIGTERM
         except (ProcessLookupError, PermissionError):
             continue
-    return found
 
 
 def descendants(root: int, spared: frozenset[int] = frozenset()) -> Iterator[int]:

@@ -25,7 +25,7 @@ def test_outputs_codes_and_causes(execution: Execution) -> None:
         (0, "exit"),
         (3, "exit"),
         (137, "signal"),
-        (127, "not-started"),
+        (127, "exit"),  # the shell has run, and says so
         (127, "not-started"),
         (126, "not-started"),
         (0, "exit"),
@@ -125,7 +125,7 @@ def test_retries_keep_what_was_printed(execution: Execution) -> None:
     )
     ended = execution.run(
         {"cmd": flaky, "retries": 5},
-        {"cmd": "nosuch", "retries": 3},
+        {"cmd": ["nosuch"], "retries": 3},
         {"cmd": "exit 1", "retries": 1},
     )
     assert [(one.code, one.attempt) for one in ended] == [(0, 3), (127, 1), (1, 2)]

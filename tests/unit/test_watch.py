@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from typing import Optional
 
 import pytest
 
 from sc.executor.growth import Growth
 from sc.executor.slot import judge
-from sc.executor.watch import Watch
+from sc.executor.survivors import Process, Survivors
+from sc.executor.watch import Step, Watch
 
 TERM, KILL = int(signal.SIGTERM), int(signal.SIGKILL)
 
@@ -18,40 +20,111 @@ def watch(timeout: Optional[float] = None) -> Watch:
     return Watch(leader=7, now=100.0, timeout=timeout, grace=10.0)
 
 
-def test_nothing_happens_while_it_runs() -> None:
-    assert watch().step(200.0) == (None, None)
-    assert watch(timeout=5).step(101.0) == (None, 4.0)
+def left(
+    *, drains: Sequence[Process] = (), sources: Sequence[Process] = (), fed: Sequence[Process] = ()
+) -> Survivors:
+    return Survivors(drains, sources, fed)
 
 
-def test_a_time_out_asks_and_then_forces() -> None:
+TEE, LOOP, SLEEP = Process(8, 1, "tee"), Process(9, 1, "sh"), Process(10, 9, "sleep")
+
+
+def test_watch_while_leader_runs_does_nothing() -> None:
+    assert watch().step(200.0) == Step()
+    assert watch(timeout=5).step(101.0) == Step(pause=4.0)
+
+
+def test_watch_at_timeout_asks_then_forces() -> None:
     one = watch(timeout=5)
-    assert one.step(105.0) == (TERM, 0.05)
-    assert one.step(105.05) == (TERM, 0.1)
+    assert one.step(105.0) == Step(TERM, 0.05)
+    assert one.step(105.05) == Step(TERM, 0.1)
     assert one.ended_by == "timeout"
     one.reaped(7, 0)
-    signal_number, _ = one.step(114.9)
-    assert signal_number == TERM
-    assert one.step(115.0) == (KILL, 0.02)
-    assert one.step(115.1) == (KILL, 0.04)
+    assert one.step(114.9).signal == TERM
+    assert one.step(115.0) == Step(KILL, 0.02)
+    assert one.step(115.1) == Step(KILL, 0.04)
 
 
-def test_what_the_leader_leaves_is_asked_too_and_the_code_stays() -> None:
+def test_watch_daemon_left_behind_is_ended_after_two_seconds_and_code_stays() -> None:
     one = watch(timeout=5)
     one.reaped(8, 256)
     one.reaped(7, 512)
-    assert one.step(101.0) == (TERM, 0.05)
+    daemon = left(sources=[LOOP, SLEEP])
+    assert one.is_winding_up
+    assert one.step(101.0, daemon).signal is None
+    assert one.step(102.9, daemon).signal is None
+    asked = one.step(103.0, daemon)
+    assert (asked.signal, asked.pids) == (TERM, [9, 10])
+    assert one.step(103.1, daemon).signal is None  # each is asked once
+    started_anew = left(sources=[LOOP, Process(11, 9, "sleep")])
+    assert one.step(103.2, started_anew).pids == [11]
+    forced = one.step(113.0, started_anew)
+    assert (forced.signal, forced.pids) == (KILL, [9, 11])
     assert (one.status, one.ended_by) == (512, None)
-    one.stop(102.0, at_once=False)
-    assert one.ended_by is None
-    assert one.step(111.0)[0] == KILL
+    assert one.ended == [LOOP, SLEEP]
+
+
+def test_watch_stop_while_daemon_lingers_keeps_code() -> None:
+    one = watch()
+    one.reaped(7, 0)
+    one.step(101.0, left(sources=[SLEEP]))
+    one.stop(101.5, at_once=False)
+    assert (one.ended_by, one.ended) == (None, [SLEEP])
+    assert one.step(101.5).signal == TERM
+    assert one.step(111.5).signal == KILL
+
+
+def test_watch_stop_while_output_drains_is_an_interruption() -> None:
+    one = watch()
+    one.reaped(7, 0)
+    one.step(101.0, left(drains=[TEE]))
+    one.stop(101.5, at_once=False)
+    assert one.ended_by == "interrupted"
+
+
+def test_watch_drain_is_waited_for_while_it_makes_progress() -> None:
+    one = watch()
+    one.reaped(7, 0)
+    for now in range(101, 1000, 50):
+        assert one.step(now, left(drains=[TEE._replace(progress=now)])).signal is None
+    assert one.step(1009.0, left(drains=[TEE._replace(progress=951)])).signal is None
+    idle = one.step(1011.0, left(drains=[TEE._replace(progress=951)]))
+    assert (idle.signal, idle.pids) == (TERM, [8])
+    assert one.step(1021.0, left(drains=[TEE._replace(progress=951)])).signal == KILL
+    assert (one.ended_by, [each.name for each in one.ended]) == (None, ["tee"])
+
+
+def test_watch_drain_has_until_the_timeout() -> None:
+    one = watch(timeout=300)
+    one.reaped(7, 0)
+    assert one.step(101.0, left(drains=[TEE])).signal is None
+    assert one.step(399.0, left(drains=[TEE])).signal is None  # idle, and yet within the timeout
+    assert one.step(400.0, left(drains=[TEE])) == Step(TERM, 0.05)
+    assert one.ended_by == "timeout"
+
+
+def test_watch_source_is_ended_before_what_it_feeds() -> None:
+    one = watch()
+    one.reaped(7, 0)
+    one.step(101.0, left(sources=[SLEEP], fed=[TEE]))
+    assert one.step(103.0, left(sources=[SLEEP], fed=[TEE])).pids == [10]
+    assert one.step(103.1, left(drains=[TEE])).signal is None  # now it may come to its end
+    assert one.ended == [SLEEP]
+
+
+def test_watch_drain_that_closed_its_pipe_is_known() -> None:
+    one = watch()
+    one.reaped(7, 0)
+    one.step(101.0, left(drains=[TEE]))
+    assert one.drains == {8}
 
 
 def test_a_stop_at_once_forces() -> None:
     one = watch()
     one.stop(101.0, at_once=False)
-    assert one.step(101.0)[0] == TERM
+    assert one.step(101.0).signal == TERM
     one.stop(102.0, at_once=True)
-    assert one.step(102.0)[0] == KILL
+    assert one.step(102.0).signal == KILL
     assert one.ended_by == "interrupted"
 
 
@@ -61,8 +134,8 @@ def test_a_stop_at_once_forces() -> None:
         (0, None, (0, "exit")),
         (3 << 8, None, (3, "exit")),
         (255 << 8, None, (255, "exit")),
-        (126 << 8, None, (126, "not-started")),
-        (127 << 8, None, (127, "not-started")),
+        (126 << 8, None, (126, "exit")),
+        (127 << 8, None, (127, "exit")),
         (signal.SIGSEGV | 0x80, None, (139, "signal")),
         (signal.SIGKILL, None, (137, "signal")),
         (137 << 8, None, (137, "exit")),
