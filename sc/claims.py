@@ -204,7 +204,12 @@ def _count(value: object) -> int:
 
 
 def done_note(
-    completed: int, failed: int, lost: Sequence[str], worker: str, trouble: str = ""
+    completed: int,
+    failed: int,
+    lost: Sequence[str],
+    worker: str,
+    trouble: str = "",
+    not_stored: int = 0,
 ) -> bytes:
     """The content of `done/<n>`.
 
@@ -215,10 +220,11 @@ def done_note(
     document: dict[str, object] = {"completed": completed}
     if failed:
         document.update(failed=failed)
-    if not lost and not trouble and failed <= _MOST_FAILED:
+    if not lost and not trouble and not not_stored and failed <= _MOST_FAILED:
         note = json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode()
         return note.ljust(_FAILED_SIZE + failed) if failed else note
-    document.update(failed=failed, lost=list(lost), worker=worker, trouble=trouble)
+    document.update(failed=failed, not_stored=not_stored, lost=list(lost))
+    document.update(worker=worker, trouble=trouble)
     note = json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode()
     return note.ljust(_FAILED_SIZE + _MOST_FAILED + 1)
 
@@ -238,6 +244,8 @@ class DoneNote(NamedTuple):
     lost: tuple[str, ...] = ()
     """Output paths of runs that nobody will do any more."""
     trouble: str = ""
+    not_stored: int = 0
+    """Runs that have ended, and whose outputs could not be stored."""
 
 
 def read_done_note(data: bytes) -> DoneNote:
@@ -249,4 +257,5 @@ def read_done_note(data: bytes) -> DoneNote:
         _count(fields.get("failed")),
         tuple(map(_text, lost)) if isinstance(lost, list) else (),
         _text(fields.get("trouble")) if fields else "its note cannot be read",
+        _count(fields.get("not_stored")),
     )

@@ -19,7 +19,7 @@ from sc.errands import Answer, Errands
 from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
 from sc.halting import Limit
-from sc.model import Outcome, Run
+from sc.model import COMPLETED, FAILED, LOST, NOT_STORED, Counts, Outcome, Run
 from sc.records import PAUSE_SECONDS, Records
 from sc.storage import Storage
 
@@ -27,7 +27,7 @@ CHUNK = 1000
 """Runs that are looked after together: as many keys as one request of S3 can remove."""
 FIRST_CHUNK = 50
 FAILURES = 5
-"""So many are kept to be shown."""
+"""So many of each kind are kept to be shown."""
 LAST_ERRANDS_SECONDS = 120.0
 """For the last records, after the last run has ended."""
 
@@ -36,62 +36,50 @@ Show = Callable[["Tally", Gauge], float]
 
 
 @dataclass
-class Tally:
+class Tally(Counts):
     """What has become of the runs so far. A few numbers, however many runs there are."""
 
-    total: int
-    completed: int = 0
-    failed: int = 0
-    lost: int = 0
-    """Given up without a code, by no fault of the run."""
-    unsaved: int = 0
-    """Ended, and their files could not be stored."""
+    total: int = 0
     failures: list[Outcome] = field(default_factory=list)
     """The first ones."""
+    with_ended_processes: list[Outcome] = field(default_factory=list)
+    with_unstored_files: list[Outcome] = field(default_factory=list)
     limit: Optional[Limit] = None
     """With so many failures nothing more is started."""
 
     def add(self, outcome: Outcome) -> None:
-        """A run has ended. One that was interrupted counts as not done."""
-        if outcome.cause == "interrupted":
-            return
-        if outcome.cause == "upload":
-            self.unsaved += 1
-        elif outcome.code is None:
-            self.lost += 1
-        elif outcome.code == 0:
-            self.completed += 1
-            return
-        else:
-            self.failed += 1
-        if len(self.failures) < FAILURES:
-            self.failures.append(outcome)
+        super().add(outcome)
+        for kept, is_such in (
+            (self.failures, outcome.status in (FAILED, NOT_STORED, LOST)),
+            (self.with_ended_processes, outcome.ended_processes),
+            (self.with_unstored_files, outcome.unstored_files),
+        ):
+            if is_such and len(kept) < FAILURES:
+                kept.append(outcome)
 
     @property
     def is_broken(self) -> bool:
         """True when too many have failed."""
-        failed = self.failed + self.lost + self.unsaved
-        ended = self.completed + failed
-        return self.limit is not None and self.limit.is_reached(ended, failed)
+        return self.limit is not None and self.limit.is_reached(self.ended, self.unsuccessful)
 
     @property
     def not_run(self) -> int:
-        return self.total - self.completed - self.failed - self.lost - self.unsaved
+        return self.total - self.ended
 
     def counts(self) -> dict[str, int]:
         """By the word that people see; `not run` is left to the end of it all."""
         return {
-            "completed": self.completed,
-            "failed": self.failed,
-            "lost": self.lost,
-            "not stored": self.unsaved,
+            COMPLETED: self.completed,
+            FAILED: self.failed,
+            LOST: self.lost,
+            NOT_STORED: self.not_stored,
         }
 
     def exit_code(self, ending: Ending) -> ExitCode:
         """What the whole ends in: an interruption first, then trouble, then failures."""
         if ending.was_interrupted:
             return ExitCode.INTERRUPTED
-        if ending.kept_runs or self.unsaved or (self.not_run and not self.is_broken):
+        if ending.kept_runs or self.not_stored or (self.not_run and not self.is_broken):
             return ExitCode.REFUSED
         return ExitCode.RUNS_FAILED if self.failed or self.lost else ExitCode.OK
 

@@ -1,6 +1,7 @@
 """`glances/…`: what one LIST tells of all workers of a job, in the names of tiny objects.
 
     glances/<worker>.<state>.<completed>.<failed>.<lost>.<running>.<waiting>.<slots>.<milliseconds>.<running seconds>
+        .<not stored>.<runs that left processes>.<runs with files that were not stored>
 
 A heartbeat tells everything of one worker, and costs a request each to be read. Whoever watches a job of a hundred
 workers, or has to know how many runs of all of them have failed, lists this folder instead. A worker writes its new
@@ -17,6 +18,7 @@ from sc.heartbeats import LAST_STATES, STATES
 from sc.storage import Storage
 
 _LONGEST_NUMBER = 12
+_FIELDS_BEFORE = 10
 
 
 class Glance(NamedTuple):
@@ -35,11 +37,21 @@ class Glance(NamedTuple):
     """That the completed and failed runs took, together."""
     running_seconds: int = 0
     """For which the running ones have been going on, together."""
+    not_stored: int = 0
+    ended_processes: int = 0
+    """Runs that left processes, which were ended."""
+    unstored_files: int = 0
+    """Runs of which some files could not be stored."""
 
     @property
     def ended(self) -> int:
         """Runs that this worker has ended in any way."""
-        return self.completed + self.failed + self.lost
+        return self.completed + self.unsuccessful
+
+    @property
+    def unsuccessful(self) -> int:
+        """Those of them that did not complete."""
+        return self.failed + self.lost + self.not_stored
 
     @property
     def is_last(self) -> bool:
@@ -60,9 +72,12 @@ class Seen(NamedTuple):
 
 
 def glance_of(name: str) -> Optional[Glance]:
-    """The reverse of `to_name`; None for anything else."""
-    words = name.rsplit(".", len(Glance._fields) - 1)
-    if len(words) != len(Glance._fields) or words[1] not in STATES:
+    """The reverse of `to_name`; None for anything else. Names of version 0.1 end after the running seconds."""
+    for count in (len(Glance._fields), _FIELDS_BEFORE):
+        words = name.rsplit(".", count - 1)
+        if len(words) == count and words[1] in STATES:
+            break
+    else:
         return None
     if not all(
         word.isascii() and word.isdigit() and len(word) <= _LONGEST_NUMBER for word in words[2:]
@@ -86,9 +101,9 @@ def read_glances(storage: Storage, job_url: str) -> Mapping[str, Seen]:
 
 
 def ended_and_failed(glances: Iterable[Glance]) -> tuple[int, int]:
-    """How many runs have ended, and how many of them have failed or were lost."""
+    """How many runs have ended, and how many of them did not complete."""
     every = list(glances)
-    return sum(one.ended for one in every), sum(one.failed + one.lost for one in every)
+    return sum(one.ended for one in every), sum(one.unsuccessful for one in every)
 
 
 def _rank(seen: Seen) -> tuple[float, bool, int]:

@@ -34,6 +34,7 @@ class Heartbeat:
     completed: int = 0
     failed: int = 0
     lost: int = 0
+    not_stored: int = 0
     waiting: int = 0
     saving: int = 0
     running: tuple[tuple[int, str, float], ...] = ()
@@ -93,7 +94,18 @@ def _group(one: Mapping[str, Any]) -> Group:
 
 def _is_sound(fields: Mapping[str, Any]) -> bool:
     texts = ("worker", "machine", "fleet", "kind", "state", "error", "version", "python")
-    counts = ("nprocs", "parts", "completed", "failed", "lost", "waiting", "saving", "pid", "vcpus")
+    counts = (
+        "nprocs",
+        "parts",
+        "completed",
+        "failed",
+        "lost",
+        "not_stored",
+        "waiting",
+        "saving",
+        "pid",
+        "vcpus",
+    )
     return (
         all(isinstance(fields[name], str) for name in texts)
         and fields["state"] in STATES

@@ -46,11 +46,22 @@ class State:
     troubles: Sequence[str] = ()
     """Why parts could not be done at all."""
     stop: Optional[Stop] = None
+    not_stored: int = 0
+    """Runs that have ended, and whose outputs could not be stored."""
+    ended_processes: int = 0
+    """Runs that left processes, which were ended, as far as workers have told."""
+    unstored_files: int = 0
+    """Likewise runs of which some files could not be stored."""
 
     @property
     def ended(self) -> int:
         """Runs that will not be run any more."""
-        return self.completed + self.failed + self.lost
+        return self.completed + self.unsuccessful
+
+    @property
+    def unsuccessful(self) -> int:
+        """Those of them that did not complete."""
+        return self.failed + self.lost + self.not_stored
 
     @property
     def running(self) -> int:

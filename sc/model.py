@@ -217,6 +217,46 @@ class Outcome(NamedTuple):
         return outcome
 
 
+@dataclass
+class Counts:
+    """How many runs have ended in which way. All who count runs count with this."""
+
+    completed: int = 0
+    failed: int = 0
+    not_stored: int = 0
+    """Ended, and their outputs could not be stored."""
+    lost: int = 0
+    """Given up without a code, by no fault of the run."""
+    ended_processes: int = 0
+    """Runs that left processes, which were ended."""
+    unstored_files: int = 0
+    """Runs that made files which could not be stored."""
+    seconds: float = 0.0
+    """That the completed and the failed ones took, together."""
+
+    @property
+    def ended(self) -> int:
+        """Runs that have ended in any way."""
+        return self.completed + self.unsuccessful
+
+    @property
+    def unsuccessful(self) -> int:
+        """Those of them that did not complete."""
+        return self.failed + self.not_stored + self.lost
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a run. One that was interrupted has not ended."""
+        status = outcome.status
+        if status == INTERRUPTED:
+            return
+        name = status.replace(" ", "_")
+        setattr(self, name, getattr(self, name) + 1)
+        self.ended_processes += outcome.ended_processes > 0
+        self.unstored_files += outcome.unstored_files > 0
+        if status in (COMPLETED, FAILED):
+            self.seconds += max(0.0, outcome.ended - outcome.started)
+
+
 CAUSES = frozenset(
     ["exit", "signal", "timeout", "oom", "not-started", "upload", "interrupted", "lost"]
 )

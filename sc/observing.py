@@ -82,6 +82,7 @@ class Observer:
         self._lost: dict[int, int] = {}
         self._failed: dict[int, int] = {}
         """Of parts whose notes had to be read."""
+        self._not_stored: dict[int, int] = {}
         self._troubles: dict[int, str] = {}
         self._stop: Optional[Stop] = None
         self._stop_at = -STOP_EVERY_SECONDS
@@ -116,31 +117,38 @@ class Observer:
         glances = [seen.glance for seen in self._seen.values()]
         failed, lost = sum(one.failed for one in glances), sum(one.lost for one in glances)
         completed = sum(one.completed for one in glances)
+        not_stored = sum(one.not_stored for one in glances)
         runs, parts_done = self._job.runs, sum(len(block.done) for block in self._blocks)
         if parts_done >= self._job.parts and not self._unread_notes():
             # What is done counts; workers may have done some runs twice, or died before they told of others.
             sizes = (failed_by_size(size) for block in self._blocks for size in block.done.values())
             failed = sum(size or 0 for size in sizes) + sum(self._failed.values())
             lost = sum(self._lost.values())
-            rest = runs - failed - lost
+            not_stored = sum(self._not_stored.values())
+            rest = runs - failed - lost - not_stored
             completed = min(completed, rest) if self._troubles else rest
         groups = Groups(MOST_KINDS)
         for read in self._read.values():
             groups.add_all(read.heartbeat.errors if read.heartbeat else ())
-        failed, lost = min(failed, runs), min(lost, max(0, runs - failed))
+        failed = min(failed, runs)
+        lost = min(lost, runs - failed)
+        not_stored = min(not_stored, runs - failed - lost)
         return State(
             self._url,
             self._job.name,
             runs,
             self._job.parts,
             parts_done,
-            max(0, min(completed, runs - failed - lost)),
+            max(0, min(completed, runs - failed - lost - not_stored)),
             failed,
             lost,
             [self._worker(seen) for _, seen in sorted(self._seen.items())],
             groups.sorted(),
             list(self._troubles.values()),
             self._stop,
+            not_stored,
+            sum(one.ended_processes for one in glances),
+            sum(one.unstored_files for one in glances),
         )
 
     def _worker(self, seen: Seen) -> Worker:
@@ -194,6 +202,7 @@ class Observer:
         except MissingError:
             return
         self._failed[part], self._lost[part] = note.failed, len(note.lost)
+        self._not_stored[part] = note.not_stored
         if note.trouble:
             self._troubles[part] = note.trouble
 
@@ -209,7 +218,7 @@ class Observer:
             return 3 * _MUCH
         if read.glance == glance:
             return 0.0
-        has_failed = (glance.failed, glance.lost) != (read.glance.failed, read.glance.lost)
+        has_failed = glance.unsuccessful != read.glance.unsuccessful
         return _MUCH * has_failed + _MUCH * glance.is_last + self._now() - read.at + 1.0
 
     def _read_heartbeat(self, worker: str) -> None:

@@ -74,6 +74,18 @@ def runs(count: int) -> str:
     return f"{count:,} run" + ("" if count == 1 else "s")
 
 
+def remarks(total: int, ended_processes: int, unstored_files: int) -> list[str]:
+    """What a person should know of runs that may well have completed: a sentence for each, without a full stop."""
+    told = []
+    if ended_processes:
+        told.append(
+            f"{ended_processes:,} of {runs(total)} left processes running, which were ended"
+        )
+    if unstored_files:
+        told.append(f"{unstored_files:,} of {runs(total)} made files that were not stored")
+    return told
+
+
 def parts(count: int) -> str:
     """`1 part`, `20 parts`."""
     return f"{count:,} part" + ("" if count == 1 else "s")

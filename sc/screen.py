@@ -108,7 +108,10 @@ def _head(view: View, width: int) -> Iterator[Line]:
     yield Line(fit(state.job_url, width), "dim")
     yield Line(_bar(state.ended, state.runs, width), "good")
     for text in _wrapped(_counts(state), width):
-        yield Line(text, "bad" if state.failed or state.lost else "")
+        yield Line(text, "bad" if state.unsuccessful else "")
+    for remark in reports.remarks(state.runs, state.ended_processes, state.unstored_files):
+        for text in _wrapped(remark, width):
+            yield Line(text)
     for text in _wrapped(_times(state, view.estimate), width):
         yield Line(text)
     for text in _wrapped(_machines(view), width):
@@ -139,6 +142,7 @@ def _bar(ended: int, runs: int, width: int) -> str:
 def _counts(state: State) -> str:
     told = [f"{state.completed:,} completed", f"{state.failed:,} failed"]
     told += [f"{state.lost:,} lost"] if state.lost else []
+    told += [f"{state.not_stored:,} not stored"] if state.not_stored else []
     told += [f"{state.running:,} running", f"{state.waiting:,} waiting"]
     return f"{reports.runs(state.runs)}: {', '.join(told)}"
 
@@ -217,7 +221,7 @@ def _cells(one: Worker) -> Sequence[str]:
     health = f"silent {_since(one.age_seconds)}" if one.is_silent else glance.state
     if health == _HEALTHY and heartbeat and heartbeat.error:
         health = "in trouble"
-    done, failed = f"{glance.completed:,}", f"{glance.failed + glance.lost:,}"
+    done, failed = f"{glance.completed:,}", f"{glance.unsuccessful:,}"
     return glance.worker, busy, load, done, failed, health
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,7 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
     from sc.storage import open_storage
 
     total = min(len(batch.runs), args.max_jobs or len(batch.runs))
-    tally = Tally(total, limit=limit_of(args.max_failures, total))
+    tally = Tally(total=total, limit=limit_of(args.max_failures, total))
     plan = _plan(batch)
     shown = _Shown(Progress(is_terminal(os.environ), args.quiet))
     shown.progress.tell(
@@ -241,19 +241,17 @@ def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float
     counts = {**tally.counts(), "not run": tally.not_run}
     code = tally.exit_code(ending)
     if args.json:
-        words = {word.replace(" ", "_"): count for word, count in counts.items()}
-        document = {"runs": tally.total, **words, "seconds": round(seconds, 3), "exit_code": code}
-        conclude(reports.json_line(document))
+        conclude(reports.json_line(_document(tally, counts, seconds, code)))
     if not args.quiet or code != ExitCode.OK:
         ended = "interrupted" if ending.was_interrupted else "done"
         say(f"sc: {ended} in {reports.duration(seconds)}: {reports.counts(counts)}")
     if tally.is_broken and tally.not_run:
-        failed = tally.failed + tally.lost + tally.unsaved
-        say(f"sc: {reason(args.max_failures, tally.completed + failed, failed)}")
+        say(f"sc: {reason(args.max_failures, tally.ended, tally.unsuccessful)}")
     for outcome in tally.failures:
         say(f"sc:   {_failure(outcome)}")
         if outcome.error_line:
             say(f"sc:     {outcome.error_line[:200]}")
+    _tell_remarks(tally)
     if tally.failed:
         place = ["--remote-output-path", args.remote_output_path] if args.remote_output_path else []
         again = command_line("summarize-batch", args.file, *place, "--status", "failed")
@@ -267,6 +265,35 @@ def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float
             f"sc: the files of {reports.runs(ending.kept_runs)} could not be stored ({ending.reason}) "
             f"and are kept in {ending.kept_folder}; put that right and run the batch again"
         )
+
+
+def _document(
+    tally: Tally, counts: Mapping[str, int], seconds: float, code: ExitCode
+) -> Mapping[str, object]:
+    """The object of `--json`."""
+    return {
+        "runs": tally.total,
+        **{word.replace(" ", "_"): count for word, count in counts.items()},
+        "runs_with_ended_processes": tally.ended_processes,
+        "runs_with_unstored_files": tally.unstored_files,
+        "seconds": round(seconds, 3),
+        "exit_code": code,
+    }
+
+
+def _tell_remarks(tally: Tally) -> None:
+    """Of runs that may well have completed: what they left running, and what could not be stored."""
+    from sc import reports
+
+    kinds = (
+        (reports.remarks(tally.total, tally.ended_processes, 0), tally.with_ended_processes),
+        (reports.remarks(tally.total, 0, tally.unstored_files), tally.with_unstored_files),
+    )
+    for remarks, outcomes in kinds:
+        for remark in remarks:
+            say(f"sc: {remark}: {', '.join(one.remote_output_path for one in outcomes)}")
+        for outcome in outcomes:
+            say(f"sc:   {outcome.remote_output_path}: {outcome.reason}")
 
 
 def _failure(outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ from sc.commands.progress import Progress
 from sc.commands.voice import hand_over, is_terminal, mutter, result, say
 
 if TYPE_CHECKING:
+    from sc.job_state import Worker
     from sc.screen import Line, View
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -101,6 +102,7 @@ class Lines:
         told = [f"{state.ended:,} of {reports.runs(state.runs)}"]
         told += [f"{state.failed:,} failed"] if state.failed else []
         told += [f"{state.lost:,} lost"] if state.lost else []
+        told += [f"{state.not_stored:,} not stored"] if state.not_stored else []
         told += [f"{state.running:,} running", reports.workers(len(state.live))]
         if view.estimate.rate is not None:
             told.append(reports.rate(view.estimate.rate))
@@ -135,6 +137,9 @@ def document(view: View, exit_code: Optional[int]) -> Mapping[str, Any]:
         "completed": state.completed,
         "failed": state.failed,
         "lost": state.lost,
+        "not_stored": state.not_stored,
+        "runs_with_ended_processes": state.ended_processes,
+        "runs_with_unstored_files": state.unstored_files,
         "running": state.running,
         "waiting": state.waiting,
         "parts": state.parts,
@@ -147,19 +152,22 @@ def document(view: View, exit_code: Optional[int]) -> Mapping[str, Any]:
         "stopped": None if state.stop is None else state.stop.reason,
         "troubles": list(state.troubles),
         "errors": [vars(group) for group in state.errors],
-        "workers": [
-            {
-                **dict(list(one.glance._asdict().items())[:8]),
-                "machine": one.heartbeat.machine if one.heartbeat else None,
-                "kind": one.heartbeat.kind if one.heartbeat else None,
-                "load": one.heartbeat.load if one.heartbeat else None,
-                "vcpus": one.heartbeat.vcpus if one.heartbeat else None,
-                "error": one.heartbeat.error if one.heartbeat else "",
-                "age_seconds": round(one.age_seconds, 1),
-                "silent": one.is_silent,
-            }
-            for one in state.workers
-        ],
+        "workers": [_worker(one) for one in state.workers],
+    }
+
+
+def _worker(one: Worker) -> Mapping[str, Any]:
+    glance, heartbeat = one.glance, one.heartbeat
+    return {
+        **dict(list(glance._asdict().items())[:8]),
+        "not_stored": glance.not_stored,
+        "machine": heartbeat.machine if heartbeat else None,
+        "kind": heartbeat.kind if heartbeat else None,
+        "load": heartbeat.load if heartbeat else None,
+        "vcpus": heartbeat.vcpus if heartbeat else None,
+        "error": heartbeat.error if heartbeat else "",
+        "age_seconds": round(one.age_seconds, 1),
+        "silent": one.is_silent,
     }
 
 

@@ -35,15 +35,18 @@ def tell_end(followed: Followed, ended: Ended, as_json: bool) -> None:
     state = ended.state
     if state.stop is not None:
         say(f"sc: {state.stop.reason}")
-    if ended.code == ExitCode.REFUSED and state.stop is None:
+    if not state.is_complete and ended.code == ExitCode.REFUSED and state.stop is None:
         missing = reports.parts(state.parts - state.parts_done)
         say(f"sc: nobody works on the last {missing} of {state.parts:,} any more")
         logs = paths.join(state.job_url, "logs")
         say(f"sc: their logs are in {logs}; start it again for the rest")
     counts = {"completed": state.completed, "failed": state.failed, "lost": state.lost}
+    counts["not stored"] = state.not_stored
     counts["not run"] = state.waiting + state.running
     when = f"ended after {reports.duration(ended.seconds)}" if ended.was_seen else "it had ended"
     say(f"sc: {when}: {reports.counts(counts)}")
+    for remark in reports.remarks(state.runs, state.ended_processes, state.unstored_files):
+        say(f"sc: {remark}; 'sc summarize-batch BATCH' tells which")
     for trouble in state.troubles[:5]:
         say(f"sc:   {trouble}")
     for group in state.errors[:KINDS_TOLD]:
@@ -63,6 +66,9 @@ def _document(ended: Ended) -> dict[str, object]:
         "completed": state.completed,
         "failed": state.failed,
         "lost": state.lost,
+        "not_stored": state.not_stored,
+        "runs_with_ended_processes": state.ended_processes,
+        "runs_with_unstored_files": state.unstored_files,
         "parts": state.parts,
         "parts_done": state.parts_done,
         "seconds": round(ended.seconds, 3),
@@ -82,6 +88,7 @@ def run_on_end(command: str, ended: Ended) -> None:
         "SC_COMPLETED": state.completed,
         "SC_FAILED": state.failed,
         "SC_LOST": state.lost,
+        "SC_NOT_STORED": state.not_stored,
         "SC_SECONDS": round(ended.seconds),
     }
     environment = {**os.environ, **{name: str(value) for name, value in told.items()}}

@@ -172,7 +172,7 @@ class Following:
 
 def has_told_all(state: State) -> bool:
     """True if the kinds of errors that are known are those of all failures. Pure."""
-    return sum(group.count for group in state.errors) >= state.failed + state.lost
+    return sum(group.count for group in state.errors) >= state.unsuccessful
 
 
 def conclusion(state: State) -> ExitCode:
@@ -180,7 +180,9 @@ def conclusion(state: State) -> ExitCode:
     was_halted = state.stop is not None and state.stop.lets_end
     if not state.is_complete:
         return ExitCode.RUNS_FAILED if was_halted else ExitCode.REFUSED
-    return ExitCode.RUNS_FAILED if state.failed or state.lost or state.troubles else ExitCode.OK
+    if state.not_stored:
+        return ExitCode.REFUSED
+    return ExitCode.RUNS_FAILED if state.unsuccessful or state.troubles else ExitCode.OK
 
 
 def follow(

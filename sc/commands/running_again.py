@@ -98,7 +98,7 @@ def and_save(
     from sc.storage import open_storage
 
     storage.check(meant.batch.remote_output_path)
-    tally = Tally(count)
+    tally = Tally(total=count)
     errands = Errands(open_storage)
     url = meant.job_url or paths.job(meant.batch.remote_output_path, NAME)
     records = Records(url, worker_id())

@@ -32,6 +32,7 @@ rest will not be done. Ctrl-C ends only the watching. Where there is no terminal
 """
 KEYS = (
     "an object for each look: job_url, name, seconds, exit_code (null until the end), runs, completed, failed, lost, "
+    "not_stored, runs_with_ended_processes, runs_with_unstored_files, "
     "running, waiting, parts, parts_done, rate, run_seconds, left_seconds, dollars, dollars_in_all, stopped, "
     "troubles, errors, workers"
 )

@@ -125,5 +125,6 @@ def _say(line: str) -> None:
 
 def _tell(worked: Worked) -> int:
     counts = f"{worked.completed} runs completed, {worked.failed} failed, {worked.lost} lost"
+    counts += f", {worked.not_stored} not stored" if worked.not_stored else ""
     _say(f"{counts}. {worked.error}".strip())
     return worked.exit_code

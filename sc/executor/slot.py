@@ -234,7 +234,7 @@ class Keeper:
                 return
         message = self._channel.receive()
         if isinstance(message, Stop):
-            watch.stop(time.monotonic(), message.at_once)
+            watch.stop(time.monotonic(), message.at_once, _left(watch))
 
     def _leave(self) -> NoReturn:
         """The loop is gone: leave nothing behind."""

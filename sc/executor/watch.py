@@ -67,7 +67,6 @@ class Watch:
         self._pause = FORCE_AGAIN_SECONDS
         self._exited_at: Optional[float] = None
         self._look_pause = LOOK_SECONDS
-        self._left = NOTHING_LEFT
         self._lingered: frozenset[int] = frozenset()
         """Not what a shell starts anew each time that it is asked to end."""
         self._others, self._idle = _Farewell(grace), _Farewell(grace)
@@ -85,12 +84,12 @@ class Watch:
             self.status = status
             self._leader_lives = False
 
-    def stop(self, now: float, at_once: bool) -> None:
+    def stop(self, now: float, at_once: bool, left: Survivors = NOTHING_LEFT) -> None:
         """The loop wants it to end. A command that has exited has its code; without what its drains have not
-        written yet it is not complete."""
-        if (self._leader_lives or self._left.drains) and self.ended_by is None:
+        written yet it is not complete. `left` counts while winding up."""
+        if (self._leader_lives or left.drains) and self.ended_by is None:
             self.ended_by = "interrupted"
-        self._note_ended([*self._left.sources, *self._left.fed])
+        self._note_ended([*left.sources, *left.fed])
         if at_once:
             self._force_at = now
         elif self._force_at is None:
@@ -117,7 +116,6 @@ class Watch:
     def _wind_up(self, now: float, left: Survivors) -> Step:
         if self._exited_at is None:
             self._exited_at = now
-        self._left = left
         self.drains = self.drains.union(one.pid for one in left.drains)
         if left.drains and self._deadline is not None and now >= self._deadline:
             self.ended_by = "timeout"

@@ -59,6 +59,7 @@ class Worked(NamedTuple):
     completed: int = 0
     failed: int = 0
     lost: int = 0
+    not_stored: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,20 @@ def conclude(ending: Ending, desk: Desk) -> Worked:
     farewell = desk.farewell
     tally = desk.tally
     lost = max(tally.lost, farewell.lost if farewell else 0)
+    not_stored = max(tally.not_stored, farewell.not_stored if farewell else 0)
     error = desk.refusal or ending.reason or (farewell.trouble if farewell else "")
     if ending.was_interrupted:
         code = ExitCode.INTERRUPTED
-    elif desk.refusal or farewell is None or farewell.trouble or ending.kept_runs:
+    elif desk.refusal or farewell is None or farewell.trouble:
         code = ExitCode.REFUSED
         error = error or "The last things could not be written."
+    elif ending.kept_runs or not_stored:
+        code = ExitCode.REFUSED
+        error = error or "The outputs of some runs could not be stored."
     else:
         code = ExitCode.RUNS_FAILED if tally.failed or lost else ExitCode.OK
     is_job_over = farewell is not None and farewell.is_job_over
-    return Worked(code, is_job_over, error, tally.completed, tally.failed, lost)
+    return Worked(code, is_job_over, error, tally.completed, tally.failed, lost, not_stored)
 
 
 def _prepare(

@@ -8,9 +8,9 @@ from sc import paths
 from sc.errors import MissingError
 from sc.glances import ended_and_failed, read_glances
 from sc.halting import Stop, limit_of, read_stop, reason
+from sc.model import Counts
 from sc.staging import Job
 from sc.storage import Storage
-from sc.worker.reporter import Tally
 
 COUNT_SECONDS = 1.0
 """Between two counts of all workers' failures at least."""
@@ -50,9 +50,9 @@ class Brake:
         self._storage.create(self._place, stop.to_bytes())
         return stop
 
-    def next_count(self, tally: Tally) -> Optional[float]:
+    def next_count(self, tally: Counts) -> Optional[float]:
         """When to count, before the next heartbeat is due: if the other workers are as far as this one it is time."""
-        failed = (tally.failed + tally.lost) * self._job.scale
+        failed = tally.unsuccessful * self._job.scale
         if self._limit is None or failed < self._limit.failures:
             return None
         return self._counted_at + COUNT_SECONDS

@@ -295,6 +295,13 @@ class Clerk:
             trouble = trouble or str(error)
         tally = self._reporter.tally
         self.outbox.append(
-            messages.Farewell(is_job_over, tally.completed, tally.failed, tally.lost, trouble)
+            messages.Farewell(
+                is_job_over,
+                tally.completed,
+                tally.failed,
+                tally.lost,
+                tally.not_stored,
+                trouble,
+            )
         )
         self.is_finished = True

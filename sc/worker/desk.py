@@ -14,18 +14,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Optional
 
 from sc.executor import Gauge, Task
-from sc.model import Outcome
+from sc.model import Counts, Outcome
 from sc.staging import Job
 from sc.worker import messages
 from sc.worker.line import ClerkAtWork, Line
 from sc.worker.messages import InHand
 from sc.worker.pace import Pace
 from sc.worker.part_count import PartCount
-from sc.worker.reporter import Tally
 
 TICK_SECONDS = 1.0
 PULSE_SECONDS = 2.0
@@ -48,6 +47,7 @@ class _Part(PartCount):
     paths: frozenset[str]
     completed: int = 0
     failed: int = 0
+    not_stored: int = 0
     lost: list[str] = field(default_factory=list)
 
 
@@ -66,7 +66,7 @@ class Desk:
         self.refusal = ""
         """Why this worker cannot work; empty while it can."""
         self.farewell: Optional[messages.Farewell] = None
-        self.tally = Tally()
+        self.tally = Counts()
         self._line = Line(start_clerk)
         self._say = say
         self._clock = clock
@@ -264,9 +264,16 @@ class Desk:
         self._say("The process that speaks to the storage has died; another takes its place.")
         self._line.begin()
         self._confirmed = 0
-        tally = self.tally
         in_hand = tuple(
-            InHand(origin, part.number, part.left, part.completed, part.failed, tuple(part.lost))
+            InHand(
+                origin,
+                part.number,
+                part.left,
+                part.completed,
+                part.failed,
+                tuple(part.lost),
+                part.not_stored,
+            )
             for origin, part in self._parts.items()
         )
         self._send(
@@ -276,7 +283,7 @@ class Desk:
                 tuple(self._unsaved),
                 self._sequence,
                 self._origins,
-                (tally.completed, tally.failed, tally.lost, tally.seconds),
+                astuple(self.tally),
             )
         )
         if self._asked_at is not None:

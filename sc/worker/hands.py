@@ -37,6 +37,7 @@ class Hand(PartCount):
     """Runs that have not ended."""
     completed: int = 0
     failed: int = 0
+    not_stored: int = 0
     lost: list[str] = field(default_factory=list)
     is_doubtful: bool = False
     """True when it is to be renewed at once, to see whether it is still ours."""
@@ -110,7 +111,13 @@ class Claimed:
         is_certain = not hand.is_doubtful and now < hand.since + self._job.lease_seconds / 2
         if not is_certain and not self.renew(hand, now):
             return False
-        note = done_note(hand.completed, hand.failed, hand.lost, hand.claim.worker)
+        note = done_note(
+            hand.completed,
+            hand.failed,
+            hand.lost,
+            hand.claim.worker,
+            not_stored=hand.not_stored,
+        )
         self._storage.put(paths.done(self._job_url, hand.claim.part), note)
         return True
 

@@ -52,8 +52,17 @@ class PartsInHand:
         if claim is None:
             self._tell(messages.Revoked(one.origin))
             return
-        hand = Hand(one.origin, claim, now, one.left, one.completed, one.failed, list(one.lost))
-        hand.is_doubtful = True
+        hand = Hand(
+            one.origin,
+            claim,
+            now,
+            one.left,
+            one.completed,
+            one.failed,
+            one.not_stored,
+            list(one.lost),
+            is_doubtful=True,
+        )
         self._held[one.origin] = hand
 
     def hand_out(self, claim: Claim, since: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sc.model import Outcome, Run
 from sc.staging import Job
@@ -21,6 +21,7 @@ class InHand(NamedTuple):
     failed: int
     lost: tuple[str, ...]
     """Output paths of the runs that were given up by no fault of theirs."""
+    not_stored: int = 0
 
 
 class Prepared(NamedTuple):
@@ -35,8 +36,8 @@ class Prepared(NamedTuple):
     """Of the next file of records."""
     origins: int = 0
     """Parts taken so far."""
-    tally: tuple[int, int, int, float] = (0, 0, 0, 0.0)
-    """Completed, failed, lost runs so far, and the seconds that they took."""
+    tally: tuple[Any, ...] = ()
+    """What has become of all runs so far: the fields of Counts."""
 
 
 class Hungry(NamedTuple):
@@ -158,5 +159,6 @@ class Farewell(NamedTuple):
     completed: int
     failed: int
     lost: int
+    not_stored: int
     trouble: str
     """Why something could not be done at all, now or ever; empty if nothing went wrong but runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sc.model import Outcome
+from sc.model import COMPLETED, FAILED, INTERRUPTED, LOST, NOT_STORED, Outcome
 
 
 class PartCount:
@@ -11,16 +11,15 @@ class PartCount:
     left: int
     completed: int
     failed: int
+    not_stored: int
     lost: list[str]
 
     def add(self, outcome: Outcome) -> None:
         """A run of it has ended. One that was interrupted has not."""
-        if outcome.cause == "interrupted":
-            return
-        self.left -= 1
-        if outcome.cause == "lost":
+        status = outcome.status
+        self.left -= status != INTERRUPTED
+        self.completed += status == COMPLETED
+        self.failed += status == FAILED
+        self.not_stored += status == NOT_STORED
+        if status == LOST:
             self.lost.append(outcome.remote_output_path)
-        elif outcome.code == 0:
-            self.completed += 1
-        else:
-            self.failed += 1

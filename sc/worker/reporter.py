@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
 from typing import Optional
 
 from sc import __version__, paths
@@ -12,7 +11,7 @@ from sc.glances import Glance
 from sc.grouping import Groups, kind_of
 from sc.heartbeats import Heartbeat
 from sc.machine import count_vcpus
-from sc.model import Outcome
+from sc.model import Counts, Outcome
 from sc.records import Records
 from sc.storage import Storage
 from sc.worker import messages
@@ -22,29 +21,6 @@ from sc.worker.messages import Pulse, RecordsKept
 _LOG_BYTES = 1 << 20
 
 
-@dataclass
-class Tally:
-    """Runs of this worker that have ended."""
-
-    completed: int = 0
-    failed: int = 0
-    lost: int = 0
-    seconds: float = 0.0
-    """That the completed and the failed ones took, together."""
-
-    def add(self, outcome: Outcome) -> None:
-        if outcome.cause == "interrupted":
-            return
-        if outcome.cause == "lost":
-            self.lost += 1
-            return
-        self.seconds += max(0.0, outcome.ended - outcome.started)
-        if outcome.code == 0:
-            self.completed += 1
-        else:
-            self.failed += 1
-
-
 class Reporter:
     """Writes below workers/, glances/, records/ and logs/. Methods raise StorageError; what was not stored is kept."""
 
@@ -52,7 +28,7 @@ class Reporter:
         self, storage: Storage, job_url: str, identity: Identity, log: Optional[int]
     ) -> None:
         """`log` is a descriptor of the file that holds what this process says, if there is one."""
-        self.tally = Tally()
+        self.tally = Counts()
         self.parts = 0
         self.nprocs = 0
         self.pulse = Pulse((), 0, 0, "")
@@ -71,7 +47,7 @@ class Reporter:
     def begin(self, prepared: messages.Prepared) -> None:
         """The machine is prepared; or a clerk has died, and its work goes on with another file of records."""
         self.nprocs, self.parts = prepared.nprocs, prepared.origins
-        self.tally = Tally(*prepared.tally)
+        self.tally = Counts(*prepared.tally)
         self._records = Records(self._job_url, self._identity.worker, prepared.sequence)
         for outcome in prepared.unsaved:
             self._records.add(outcome)
@@ -110,6 +86,7 @@ class Reporter:
             completed=tally.completed,
             failed=tally.failed,
             lost=tally.lost,
+            not_stored=tally.not_stored,
             waiting=pulse.waiting,
             saving=pulse.saving,
             running=pulse.running,
@@ -139,6 +116,9 @@ class Reporter:
             self.nprocs,
             round(1000 * tally.seconds),
             round(sum(seconds for _, _, seconds in running)),
+            tally.not_stored,
+            tally.ended_processes,
+            tally.unstored_files,
         )
         place = paths.join(paths.glances(self._job_url), glance.to_name())
         self._storage.put(place, b"-")

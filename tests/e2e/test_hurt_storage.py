@@ -306,7 +306,7 @@ def assert_given_up(work: HurtWork, why: str) -> None:
     assert re.search(why, ending.reason)
     assert ending.kept_folder is not None
     work.assert_stored_or_kept(Path(ending.kept_folder), ending.kept_runs)
-    tally = Tally(work.runs, unsaved=ending.kept_runs)
+    tally = Tally(total=work.runs, not_stored=ending.kept_runs)
     assert tally.exit_code(ending) == ExitCode.REFUSED
 
 

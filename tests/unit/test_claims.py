@@ -8,7 +8,7 @@ from typing import Optional
 import pytest
 
 from sc import claims, paths
-from sc.claims import MAX_LOSSES, Claim, done_note, is_free, read_done_note
+from sc.claims import MAX_LOSSES, Claim, DoneNote, done_note, is_free, read_done_note
 from sc.storage import Entry
 from tests.fakes.memory_storage import MemoryStorage
 
@@ -153,18 +153,19 @@ def test_sizes_tell_how_many_have_failed_unless_something_else_went_wrong() -> N
     for failed in (0, 1, 3, 999, 4000):
         note = done_note(24, failed, (), "w")
         assert claims.failed_by_size(len(note)) == failed
-        assert read_done_note(note) == (24, failed, (), "")
+        assert read_done_note(note) == DoneNote(24, failed)
     for note in (
         done_note(24, 4001, (), "w"),
         done_note(24, 0, ["p"], "w"),
         done_note(24, 2, ["p" * 9000], "w"),
         done_note(0, 0, (), "w", "it cannot be read"),
+        done_note(23, 0, (), "w", not_stored=1),
     ):
         assert claims.failed_by_size(len(note)) is None
 
 
 def test_done_notes_are_read_back() -> None:
-    note = read_done_note(done_note(3, 2, ["s3://b/x"], "w", "why"))
-    assert note == (3, 2, ("s3://b/x",), "why")
-    assert read_done_note(done_note(3, 0, (), "w")) == (3, 0, (), "")
+    note = read_done_note(done_note(3, 2, ["s3://b/x"], "w", "why", not_stored=5))
+    assert note == DoneNote(3, 2, ("s3://b/x",), "why", 5)
+    assert read_done_note(done_note(3, 0, (), "w")) == DoneNote(3)
     assert read_done_note(b"garbage").trouble

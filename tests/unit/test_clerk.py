@@ -49,8 +49,8 @@ def test_a_job_from_the_first_part_to_the_last() -> None:
     assert not over.drops
     office.tell(messages.Goodbye("left"))
     (farewell,) = office.all(messages.Farewell)
-    assert farewell == (True, 3, 3, 0, "")
-    assert done(storage) == dict.fromkeys(range(3), (1, 1, (), ""))
+    assert farewell == messages.Farewell(True, 3, 3, 0, 0, "")
+    assert done(storage) == dict.fromkeys(range(3), claims.DoneNote(1, 1))
     assert heartbeat(storage).state == "left"
     assert (heartbeat(storage).completed, heartbeat(storage).failed) == (3, 3)
     assert office.machine.proofs == 1
@@ -218,7 +218,7 @@ def test_claims_given_back_are_taken_at_once_and_finished_runs_are_not_done_agai
     assert (rest.completed, rest.failed) == (1, 1)
     for run in rest.runs:
         second.end(rest, run)
-    assert done(storage) == {0: (3, 1, (), "")}
+    assert done(storage) == {0: claims.DoneNote(3, 1)}
 
 
 def test_a_code_older_than_the_job_is_no_result_of_it() -> None:

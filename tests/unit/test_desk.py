@@ -78,7 +78,7 @@ def room() -> Iterator[Room]:
     room = Room()
     yield room
     with suppress(WireClosedError):
-        room.say(messages.Farewell(False, 0, 0, 0, ""))
+        room.say(messages.Farewell(False, 0, 0, 0, 0, ""))
     room.desk.close("left")
     for clerk in room.clerks:
         clerk.side.close()
@@ -165,7 +165,7 @@ def test_an_outage_longer_than_the_lease_ends_a_worker_that_costs_money() -> Non
     room.desk.tick(IDLE)
     assert room.desk.is_stopping()
     assert "did not answer" in room.desk.why_stopping
-    room.say(messages.Farewell(False, 0, 0, 0, ""))
+    room.say(messages.Farewell(False, 0, 0, 0, 0, ""))
     room.desk.close("failed")
     room.clerk.side.close()
 

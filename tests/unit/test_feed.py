@@ -17,7 +17,7 @@ def outcome(path: str, code: Optional[int] = 0, cause: str = "exit") -> Outcome:
 
 
 def test_the_tally_counts_and_keeps_the_first_failures() -> None:
-    tally = Tally(20)
+    tally = Tally(total=20)
     for number in range(10):
         tally.add(outcome(f"/{number}", code=1))
     tally.add(outcome("/a"))
@@ -44,7 +44,7 @@ def test_the_tally_counts_and_keeps_the_first_failures() -> None:
     ],
 )
 def test_the_exit_code_is_honest(outcomes: list[Outcome], ending: Ending, code: ExitCode) -> None:
-    tally = Tally(2)
+    tally = Tally(total=2)
     for one in outcomes:
         tally.add(one)
     assert tally.exit_code(ending) is code

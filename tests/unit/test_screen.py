@@ -142,7 +142,8 @@ def test_the_object_for_programs_has_its_keys() -> None:
             "running",
         ),
         *("waiting", "parts", "parts_done", "rate", "run_seconds", "left_seconds", "dollars"),
-        *("dollars_in_all", "stopped", "troubles", "errors", "workers"),
+        *("dollars_in_all", "stopped", "troubles", "errors", "workers", "not_stored"),
+        *("runs_with_ended_processes", "runs_with_unstored_files"),
     }
     assert all(key in KEYS.replace(",", "").split() for key in told)
     page = (Path(__file__).parent.parent.parent / "docs" / "watch.md").read_text()

@@ -68,7 +68,7 @@ def test_watch_stop_while_daemon_lingers_keeps_code() -> None:
     one = watch()
     one.reaped(7, 0)
     one.step(101.0, left(sources=[SLEEP]))
-    one.stop(101.5, at_once=False)
+    one.stop(101.5, at_once=False, left=left(sources=[SLEEP]))
     assert (one.ended_by, one.ended) == (None, [SLEEP])
     assert one.step(101.5).signal == TERM
     assert one.step(111.5).signal == KILL
@@ -78,7 +78,7 @@ def test_watch_stop_while_output_drains_is_an_interruption() -> None:
     one = watch()
     one.reaped(7, 0)
     one.step(101.0, left(drains=[TEE]))
-    one.stop(101.5, at_once=False)
+    one.stop(101.5, at_once=False, left=left(drains=[TEE]))
     assert one.ended_by == "interrupted"
 
 
