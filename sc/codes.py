@@ -24,8 +24,9 @@ from sc.model import Run
 from sc.run_index import RunIndex
 from sc.storage import Entry, Storage
 
-NONE, GARBAGE = -1, -2
-"""What stands for no code, and for a `status_code` that holds something else than a code."""
+NONE, GARBAGE, NOT_STORED = -1, -2, -3
+"""What stands for no code, for a `status_code` that holds something else than a code, and, among records, for a run
+that has ended, and whose outputs could not be stored."""
 THREADS = 16
 BEHIND = "/\U0010ffff"
 """After a folder's name: behind all that is in it, and before whatever follows, by bytes as by tree."""

@@ -16,11 +16,12 @@ from sc import paths
 from sc.errors import MissingError
 from sc.grouping import Groups, kind_of
 from sc.heartbeats import heartbeat_of
-from sc.model import Outcome
+from sc.model import NOT_STORED, Outcome
 from sc.run_index import path_key
 from sc.storage import Storage
 
 MOST_KINDS = 500
+MOST_REMARKS = 10_000
 _THREADS = 8
 _AHEAD = 8
 """A full file of records is two megabytes."""
@@ -47,7 +48,10 @@ class History:
         self.started, self.ended = array("d"), array("d")
         self.codes = array("h")
         """-1 where none was stored."""
+        self.not_stored = array("B")
         self.workers, self.ranks = array("H"), array("H")
+        self.remarks: dict[int, str] = {}
+        """By row: why a run was not stored, or what it has left behind. At most MOST_REMARKS."""
         self.kinds: list[str] = []
         """The kinds of failure, as `sc.grouping` has them."""
         self._kind_rows = array("i")
@@ -71,6 +75,10 @@ class History:
         code = -1 if outcome.code is None else outcome.code
         if not is_sound or not -1 <= code <= 255 or outcome.cause == "interrupted":
             return
+        is_remarkable = outcome.ended_processes or outcome.unstored_files
+        if (is_remarkable or outcome.status == NOT_STORED) and len(self.remarks) < MOST_REMARKS:
+            self.remarks[len(self)] = outcome.reason
+        self.not_stored.append(outcome.status == NOT_STORED)
         self.started.append(outcome.started)
         self.ended.append(outcome.ended)
         self.codes.append(code)

@@ -9,34 +9,49 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from threading import Event
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from sc import paths
-from sc.codes import NONE, read_codes
+from sc.codes import NONE, NOT_STORED, Codes, read_codes
 from sc.errors import MissingError
 from sc.model import Batch, Run, command_hash, is_count, is_number
 from sc.run_index import RunIndex
 from sc.splitting import NOT_ENDED, Standing
-from sc.storage import Storage
+from sc.storage import Entry, Storage
 
 THREADS = 8
 _LONGEST_SECONDS = 366 * 86400.0
 """A record that tells of more, or of less than nothing, is of a clock that was set meanwhile."""
 
 
+MOST_REMARKS = 10_000
+"""So many different ones are kept."""
+_FOLDERS_ABOVE = 8
+_NEWEST_RECORDS = 16
+"""Files of about two megabytes at most."""
+_ENDED_PROCESSES, _UNSTORED_FILES = 1, 2
+
+
 class Known(NamedTuple):
     """A run's last record."""
 
     code: int
+    """0 to 255, or NOT_STORED."""
     command_hash: int
     seconds: float
+    remark: str = ""
+    """Why it was not stored; of another run, what a person should know of it beside its code."""
+    ended_processes: bool = False
+    """It left processes, which were ended."""
+    unstored_files: bool = False
+    """It made files that could not be stored."""
 
 
 class Commands:
-    """The last record of each run of a batch: 30 bytes a run, however many jobs have worked on it."""
+    """The last record of each run of a batch: 35 bytes a run, however many jobs have worked on it."""
 
     def __init__(self, runs: Collection[Run]) -> None:
         """`runs` are gone through when the first record comes: of a new batch there is none."""
@@ -44,15 +59,20 @@ class Commands:
         self._index = RunIndex([])
         self._ends, self._seconds = array("d"), array("f")
         self._codes, self._hashes = array("h"), array("Q")
+        self._remarks, self._flags = array("I"), array("B")
+        self._texts, self._numbers = [""], {"": 0}
 
     def add(self, line: str) -> None:
         """A line of a record; one that tells of no code, or of no run of the batch, is passed over."""
         try:
             record = json.loads(line)
             code, started, ended = record["code"], record["started"], record["ended"]
+            code = NOT_STORED if code is None and record["cause"] == "upload" else code
             digest = int(record["command_hash"], 16)
             path = str(record["remote_output_path"])
-            if not is_count(code) or code > 255 or not 0 <= digest < 2**64:
+            if not (code == NOT_STORED or (is_count(code) and code <= 255)):
+                return
+            if not 0 <= digest < 2**64:
                 return
             if not (is_number(started) and is_number(ended)):
                 return
@@ -64,13 +84,33 @@ class Commands:
         if place >= 0 and ended >= self._ends[place]:
             self._ends[place], self._codes[place], self._hashes[place] = ended, code, digest
             self._seconds[place] = min(max(0.0, ended - started), _LONGEST_SECONDS)
+            self._remark(place, record, code)
+
+    def _remark(self, place: int, record: Mapping[str, Any], code: int) -> None:
+        """Keep the reason of a run that was not stored, or that left something behind."""
+        flags = _ENDED_PROCESSES if record.get("ended_processes") else 0
+        flags |= _UNSTORED_FILES if record.get("unstored_files") else 0
+        text = record.get("reason") if flags or code == NOT_STORED else ""
+        if not isinstance(text, str) or len(self._texts) >= MOST_REMARKS:
+            text = ""
+        number = self._numbers.setdefault(text, len(self._texts))
+        self._texts += [text] if number == len(self._texts) else []
+        self._flags[place], self._remarks[place] = flags, number
 
     def last(self, remote_output_path: str) -> Optional[Known]:
         """What the run's newest record tells, or None if there is none."""
         place = self._index.find(remote_output_path)
         if place < 0 or self._codes[place] == NONE:
             return None
-        return Known(self._codes[place], self._hashes[place], self._seconds[place])
+        flags = self._flags[place]
+        return Known(
+            self._codes[place],
+            self._hashes[place],
+            self._seconds[place],
+            self._texts[self._remarks[place]],
+            bool(flags & _ENDED_PROCESSES),
+            bool(flags & _UNSTORED_FILES),
+        )
 
     def seconds(self, run: Run) -> Optional[float]:
         """How long a run takes: what the batch says, else what it took when it completed last; None if unknown.
@@ -87,19 +127,23 @@ class Commands:
         """True if no record has come."""
         return not len(self._index)
 
+    @property
+    def has_remarks(self) -> bool:
+        """True if there is more to tell of some run than its code and its time."""
+        return any(self._flags) or NOT_STORED in self._codes
+
     def _make_room(self) -> None:
         self._index = RunIndex(run.remote_output_path for run in self._runs)
         self._ends = array("d", [-math.inf]) * len(self._index)
         self._codes = array("h", [NONE]) * len(self._index)
         self._hashes = array("Q", [0]) * len(self._index)
         self._seconds = array("f", [0.0]) * len(self._index)
+        self._remarks = array("I", [0]) * len(self._index)
+        self._flags = array("B", [0]) * len(self._index)
 
 
-def read_standings(storage: Storage, batch: Batch) -> tuple[Commands, Callable[[Run], Standing]]:
-    """The records, and what is known of a run, for every run of the batch.
-
-    The records are read beside the codes, which mostly waits for the storage's listing.
-    """
+def read_all(storage: Storage, batch: Batch) -> tuple[Codes, Commands]:
+    """The codes of a batch, and its records, which are read beside them: that mostly waits for the listing."""
     from concurrent.futures import ThreadPoolExecutor  # see sc.executor.threads
 
     is_over = Event()
@@ -110,6 +154,12 @@ def read_standings(storage: Storage, batch: Batch) -> tuple[Commands, Callable[[
             commands = reading.result()
         finally:
             is_over.set()
+    return codes, commands
+
+
+def read_standings(storage: Storage, batch: Batch) -> tuple[Commands, Callable[[Run], Standing]]:
+    """The records, and what is known of a run, for every run of the batch."""
+    codes, commands = read_all(storage, batch)
 
     def standing(run: Run) -> Standing:
         code = codes.code(run.remote_output_path)
@@ -128,7 +178,8 @@ def read_commands(
 ) -> Commands:
     """The records of all jobs that ever worked on a batch; `is_over`: nobody wants to know any more."""
     commands = Commands(batch.runs)
-    places = _records(storage, paths.join(batch.remote_output_path, paths.JOBS))
+    entries = _records(storage, paths.join(batch.remote_output_path, paths.JOBS))
+    places = (entry.place for entry in entries)
     # As many at a time as there are threads: they may be fetched faster than they are read.
     some = list(islice(places, THREADS))
     if not some:
@@ -144,11 +195,36 @@ def read_commands(
     return commands
 
 
-def _records(storage: Storage, jobs: str) -> Iterator[str]:
+def read_remark(storage: Storage, run: str, code: Optional[int]) -> str:
+    """What the newest record of the run at this output path tells beside its code; empty if there is no such thing.
+
+    The records are looked for below the folders above the path. Elsewhere than in a folder only the newest ones are
+    read: nobody wants to wait for more.
+    """
+    above = run.rstrip("/")
+    for _ in range(_FOLDERS_ABOVE):
+        above = above.rpartition("/")[0]
+        if not above or above.endswith((":", "/")):
+            break
+        entries = list(_records(storage, paths.join(above, paths.JOBS)))
+        if entries:
+            commands = Commands([Run("", run)])
+            if storage.local_path(run) is None:
+                entries = sorted(entries, key=lambda one: one.age_seconds)[:_NEWEST_RECORDS]
+            for entry in entries:
+                for line in _get(storage, entry.place).decode("utf-8", "replace").splitlines():
+                    commands.add(line)
+            known = commands.last(run)
+            is_such = known is not None and known.code == (NOT_STORED if code is None else code)
+            return known.remark if known is not None and is_such else ""
+    return ""
+
+
+def _records(storage: Storage, jobs: str) -> Iterator[Entry]:
     for name in storage.list_folders(jobs):
         for entry in storage.list(paths.join(jobs, name, "records")):
             if entry.place.endswith(".jsonl"):
-                yield entry.place
+                yield entry
 
 
 def _get(storage: Storage, place: str) -> bytes:

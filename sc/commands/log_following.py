@@ -58,6 +58,7 @@ def follow_run(
 ) -> int:
     """Until its status_code appears; 1 if the run has failed."""
     from sc.codes import read_code
+    from sc.standing import read_remark
 
     tail = Tail(storage, paths.join(remote_output_path, stream))
     found = read_code(storage, remote_output_path)
@@ -72,7 +73,8 @@ def follow_run(
 
     _follow(tail, ended, _longest(storage, remote_output_path), as_json, pause)
     code = None if found is None or found.code < 0 else found.code
-    tell(f"{remote_output_path} ended: {outcome(code)}")
+    remark = read_remark(storage, remote_output_path, code)
+    tell(f"{remote_output_path} ended: {outcome(code)}" + (f"; {remark}" if remark else ""))
     if as_json:
         from sc.reports import json_line
 

@@ -134,22 +134,28 @@ def _run_meant(words: list[str], storage: Storage) -> str:
 
 def _show_run(storage: Storage, asked: Asked, as_json: bool) -> int:
     from sc.codes import read_code
+    from sc.standing import read_remark
 
     ended = read_code(storage, asked.remote_output_path)
     code = None if ended is None or ended.code < 0 else ended.code
     place = asked.place if asked.attempt is None else _place_of_attempt(storage, asked)
     entry = storage.stat(place)
+    remark = (
+        "" if asked.attempt is not None else read_remark(storage, asked.remote_output_path, code)
+    )
     if as_json:
         from sc.reports import json_line
 
         data = b"" if entry is None else storage.get(place)
         document = {**asked._asdict(), "status_code": code, "text": data.decode("utf-8", "replace")}
-        result(json_line(document))
+        result(json_line({**document, **({"reason": remark} if remark else {})}))
         return ExitCode.OK
     if entry is not None:
         _copy_out(storage, place, entry.size)
     elif code is None:
         tell(f"{asked.remote_output_path} has not printed anything yet")
+    if remark:
+        tell(f"{asked.remote_output_path}: {remark}")
     return ExitCode.OK
 
 

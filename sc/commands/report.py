@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc import __version__, paths
+from sc.codes import NOT_STORED
 from sc.commands import at_hand
 from sc.commands.voice import result, tell
 from sc.errors import ExitCode, InputError
@@ -54,7 +55,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="an object: output, bytes, runs, completed, failed, incomplete, records, kinds_of_errors",
+        help="an object: output, bytes, runs, completed, failed, not_stored, incomplete, records, kinds_of_errors",
     )
     return parser
 
@@ -95,8 +96,10 @@ def _facts(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage, fo
     for one in batch.runs:
         code = found.code(one.remote_output_path)
         codes.append(-1 if code is None else code)
-    counts = {"completed": codes.count(0), "failed": 0, "incomplete": codes.count(-1)}
-    counts["failed"] = len(codes) - counts["completed"] - counts["incomplete"]
+    remarks = _remarks(batch, codes, history)
+    counts = {"completed": codes.count(0), "failed": 0, "not_stored": codes.count(NOT_STORED)}
+    counts["incomplete"] = codes.count(-1)
+    counts["failed"] = len(codes) - sum(counts.values())
 
     def rows() -> Iterator[Row]:
         return _rows(batch, codes, history)
@@ -117,7 +120,24 @@ def _facts(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage, fo
         ),
         links=_links(storage, batch.remote_output_path, folder),
         dollars=_dollars(workers),
+        remarks=remarks,
     )
+
+
+def _remarks(batch: Batch, codes: array[int], history: History) -> Sequence[tuple[str, str]]:
+    """What runs have left behind, as far as it is of what is stored now; notes in `codes` which were not stored."""
+    found = []
+    if not history.remarks:
+        return ()
+    for number, one in enumerate(batch.runs):
+        row = history.last(one.remote_output_path)
+        if row is None or history.codes[row] != codes[number]:
+            continue
+        if codes[number] == -1 and history.not_stored[row]:
+            codes[number] = NOT_STORED
+        if history.remarks.get(row):
+            found.append((one.remote_output_path, history.remarks[row]))
+    return found
 
 
 def _title(word: str, urls: Sequence[str]) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import compress, islice, repeat
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
+from sc.codes import NOT_STORED
 from sc.commands.voice import result, say
 from sc.errors import ExitCode, InputError
 
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.model import Batch, Run
     from sc.reports import Table
+    from sc.standing import Commands, Known
 
-    Draw = Callable[[Run, int, str], str]
-    """A line for a run, with its code (-1: it has not ended) and its status."""
+    Draw = Callable[[Run, int, str, str], str]
+    """A line for a run, with its code (-1: it has not ended), its status, and what else there is to tell."""
 
 EXAMPLES = """
 Examples:
-  sc summarize-batch batch.yaml                             a table: failed, completed, incomplete
+  sc summarize-batch batch.yaml                             a table: failed, not stored, completed, incomplete
   sc summarize-batch batch.yaml --status failed,incomplete  what is still to be done
   sc summarize-batch batch.yaml --json                      the same for a script
   sc summarize-batch batch.yaml --remote-output-path s3://bucket/other
@@ -34,9 +37,12 @@ machine wrote it, nor whether it was sc or Saturn Cloud's client. The exit code 
 question was answered: it is 0 even if every run has failed.
 """
 
-STATUSES = ("failed", "completed", "incomplete")
+STATUSES = ("failed", "not stored", "completed", "incomplete")
 """In the order in which they are shown."""
-_FAILED, _COMPLETED, _INCOMPLETE = range(len(STATUSES))
+_FAILED, _NOT_STORED, _COMPLETED, _INCOMPLETE = range(len(STATUSES))
+_MARKS = ("ended_processes", "unstored_files")
+_TOLD = 5
+"""Of runs that left processes, or files that could not be stored, so many are told by name."""
 IN_MEMORY = 4 << 20
 """Characters, about, before what waits goes to a file."""
 _HEADERS = ("status", "status_code", "remote_output_path", "cmd")
@@ -50,7 +56,7 @@ def add_parser(subparsers: Subparsers) -> Any:
         "--remote-output-path", metavar="PLACE", help="instead of the one that the batch names"
     )
     parser.add_argument(
-        "--status", metavar="STATUS,…", help="only these: failed, completed, incomplete"
+        "--status", metavar="STATUS,…", help="only these: failed, not-stored, completed, incomplete"
     )
     parser.add_argument("--json", action="store_true", help="an object with counts and runs")
     return parser
@@ -61,13 +67,20 @@ class Summary(NamedTuple):
 
     batch: Batch
     codes: array[int]
-    """Of each run in the order of the batch; -1 where it has not ended."""
+    """Of each run in the order of the batch; -1 where it has not ended, NOT_STORED where that was so."""
+    remarks: Sequence[int]
+    """Which of `texts` belongs to each run; empty where there is none at all."""
+    texts: Sequence[str]
+    """What there is to tell beside codes, nothing first."""
+    marked: Mapping[str, int]
+    """How many runs left processes, or files that could not be stored."""
 
     def counts(self) -> dict[str, int]:
         """How many have each status."""
         incomplete, completed = self.codes.count(-1), self.codes.count(0)
-        failed = len(self.codes) - completed - incomplete
-        return dict(zip(STATUSES, (failed, completed, incomplete)))
+        not_stored = self.codes.count(NOT_STORED)
+        failed = len(self.codes) - completed - incomplete - not_stored
+        return dict(zip(STATUSES, (failed, not_stored, completed, incomplete)))
 
     def ordered(self, statuses: Sequence[int], draw: Draw) -> Iterator[str]:
         """A line for each run, one status after the other, in one pass over the batch.
@@ -80,12 +93,13 @@ class Summary(NamedTuple):
                 status: stack.enter_context(SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8"))
                 for status in statuses[1:]
             }
-            for one, code in zip(self.batch.runs, self.codes):
+            for one, code, remark in zip(self.batch.runs, self.codes, self.remarks or repeat(0)):
                 status = _status(code)
                 if status in waiting:
-                    waiting[status].write(draw(one, code, STATUSES[status]) + "\n")
+                    line = draw(one, code, STATUSES[status], self.texts[remark])
+                    waiting[status].write(line + "\n")
                 elif status in statuses:
-                    yield draw(one, code, STATUSES[status])
+                    yield draw(one, code, STATUSES[status], self.texts[remark])
             for file in waiting.values():
                 file.seek(0)
                 yield from (line[:-1] for line in file)
@@ -93,8 +107,8 @@ class Summary(NamedTuple):
 
 def run(args: argparse.Namespace) -> int:
     """Read the codes, then go through the batch again for each status."""
-    from sc.codes import read_codes
     from sc.documents import read_batch
+    from sc.standing import read_all
     from sc.storage import open_storage
 
     statuses = _statuses(args.status)
@@ -105,9 +119,8 @@ def run(args: argparse.Namespace) -> int:
         fetch=storage.get_file,
         tell=lambda line: say(f"sc: {line}"),
     )
-    found = read_codes(storage, batch.remote_output_path, batch.runs)
-    codes, table = _look_up(batch, found, statuses)
-    summary = Summary(batch, codes)
+    found, commands = read_all(storage, batch)
+    summary, table = _look_up(batch, found, commands, statuses)
     lines = _json(summary, statuses) if args.json else _rows(summary, table, statuses)
     for line in lines:
         result(line)
@@ -120,40 +133,61 @@ def _statuses(text: object) -> list[int]:
     if text is None:
         return list(range(len(STATUSES)))
     chosen = []
-    for word in filter(None, str(text).replace(" ", "").split(",")):
-        if word not in STATUSES:
-            near = difflib.get_close_matches(word, STATUSES, n=1)
+    words = [status.replace(" ", "-") for status in STATUSES]
+    for word in filter(None, (one.strip() for one in str(text).split(","))):
+        plain = word.replace(" ", "-").replace("_", "-")
+        if plain not in words:
+            near = difflib.get_close_matches(plain, words, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"--status {word!r} is none of {', '.join(STATUSES)}{hint}")
-        chosen.append(STATUSES.index(word))
+            raise InputError(f"--status {word!r} is none of {', '.join(words)}{hint}")
+        chosen.append(words.index(plain))
     return sorted(set(chosen))
 
 
 def _status(code: int) -> int:
     if code == 0:
         return _COMPLETED
-    return _INCOMPLETE if code < 0 else _FAILED
+    if code > 0:
+        return _FAILED
+    return _INCOMPLETE if code == -1 else _NOT_STORED
 
 
-def _look_up(batch: Batch, found: Codes, statuses: list[int]) -> tuple[array[int], Table]:
-    """Every run's code, and a table that knows how wide its columns will be."""
+def _look_up(
+    batch: Batch, found: Codes, commands: Commands, statuses: list[int]
+) -> tuple[Summary, Table]:
+    """What became of every run, and a table that knows how wide its columns will be."""
     from sc.reports import Table
 
-    codes, table = array("h"), Table(*_HEADERS)
+    codes, remarks, table = array("h"), array("I"), Table(*_HEADERS)
+    numbers, marked = {"": 0}, dict.fromkeys(_MARKS, 0)
+    has_remarks = commands.has_remarks
     for one in batch.runs:
-        known = found.code(one.remote_output_path)
-        code = -1 if known is None else known
+        stored = found.code(one.remote_output_path)
+        code = -1 if stored is None else stored
+        if has_remarks:
+            code, known = _with_record(code, commands.last(one.remote_output_path))
+            text = known.remark if known is not None else ""
+            remarks.append(numbers.setdefault(text, len(numbers)))
+            for mark in _MARKS:
+                marked[mark] += getattr(known, mark, False)
         codes.append(code)
         status = _status(code)
         if status in statuses:
             table.measure(_cells(one, code, STATUSES[status]))
-    return codes, table
+    return Summary(batch, codes, remarks, list(numbers), marked), table
+
+
+def _with_record(code: int, known: Optional[Known]) -> tuple[int, Optional[Known]]:
+    """The code with what the run's last record adds; the record, if it is of what is stored now."""
+    if known is None or known.code not in (code, NOT_STORED if code == -1 else code):
+        return code, None
+    return known.code, known
 
 
 def _rows(summary: Summary, table: Table, statuses: list[int]) -> Iterator[str]:
     """The table, line by line."""
     yield from table.head()
-    yield from summary.ordered(statuses, lambda *run: table.row(_cells(*run)))
+    yield from summary.ordered(statuses, lambda *run: table.row(_cells(*run[:3])))
 
 
 def _cells(one: Run, code: int, status: str) -> tuple[str, ...]:
@@ -168,7 +202,9 @@ def _json(summary: Summary, statuses: list[int]) -> Iterator[str]:
     """One object, a line for each run."""
     from sc.reports import json_line
 
-    yield f'{{"counts": {json_line(summary.counts())},'
+    counts = {word.replace(" ", "_"): count for word, count in summary.counts().items()}
+    counts.update({f"runs_with_{mark}": count for mark, count in summary.marked.items()})
+    yield f'{{"counts": {json_line(counts)},'
     yield ' "runs": ['
     held = ""
     for line in summary.ordered(statuses, _json_run):
@@ -180,7 +216,7 @@ def _json(summary: Summary, statuses: list[int]) -> Iterator[str]:
     yield " ]}"
 
 
-def _json_run(one: Run, code: int, status: str) -> str:
+def _json_run(one: Run, code: int, status: str, reason: str) -> str:
     from sc.reports import json_line
 
     document = {
@@ -188,15 +224,22 @@ def _json_run(one: Run, code: int, status: str) -> str:
         "status_code": None if code < 0 else code,
         "remote_output_path": one.remote_output_path,
         "cmd": one.cmd,
+        **({"reason": reason} if reason else {}),
     }
     return "  " + json_line(document)
 
 
 def _tell(summary: Summary, garbage: int) -> None:
-    from sc.reports import counts, runs
+    from sc.reports import counts, remarks, runs
 
-    say(f"sc: {runs(len(summary.codes))}: {counts(summary.counts())}")
+    total = len(summary.codes)
+    say(f"sc: {runs(total)}: {counts(summary.counts())}")
     if garbage:
         say(
             f"sc: {runs(garbage)} left something else than a code in status_code: told as incomplete"
         )
+    for line in remarks(total, *summary.marked.values()):
+        say(f"sc: {line}")
+    told = compress(zip(summary.batch.runs, summary.remarks), summary.remarks)
+    for one, remark in islice(told, _TOLD):
+        say(f"sc:   {one.remote_output_path}: {summary.texts[remark]}")

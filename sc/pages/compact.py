@@ -34,8 +34,8 @@ def pack(rows: Callable[[], Iterator[Row]], budget: int = BUDGET_BYTES) -> Packe
     """All runs; if they do not fit in so many bytes, the failed ones first, and then as many as fit."""
     packed = _packed(rows(), budget, may_be_cut=False)
     if packed is None:
-        failed = (row for row in rows() if row.code > 0)
-        others = (row for row in rows() if row.code <= 0)
+        failed = (row for row in rows() if row.code > 0 or row.code < -1)
+        others = (row for row in rows() if row.code in (0, -1))
         packed = _packed(_both(failed, others), budget, may_be_cut=True)
     assert packed is not None
     return packed

@@ -19,7 +19,7 @@ class Row(NamedTuple):
     """Its output path; relative to that of the batch, if it lies there."""
     cmd: str
     code: int
-    """-1: it has not ended."""
+    """-1: it has not ended; -3: it was not stored."""
     seconds: float
     """-1: nobody knows."""
     worker: int
@@ -47,7 +47,7 @@ class Facts:
     """When, for people."""
     version: str
     counts: Mapping[str, int]
-    """completed, failed, incomplete."""
+    """completed, failed, not_stored, incomplete."""
     history: History
     workers: Sequence[Worker]
     groups: Sequence[Group]
@@ -56,6 +56,9 @@ class Facts:
     slowest: Sequence[Row]
     links: Links
     dollars: Optional[float]
+    remarks: Sequence[tuple[str, str]] = ()
+    """Output paths of runs that left processes, or files that could not be stored, or were not stored at all; and
+    the sentence that tells it."""
 
     @property
     def runs(self) -> int:

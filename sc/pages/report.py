@@ -20,7 +20,9 @@ from sc.pages.timeline import short, timeline
 from sc.reports import duration
 
 MOST_GROUPS = 40
-_KINDS = (("completed", "ok"), ("failed", "bad"), ("incomplete", "open"))
+NOT_STORED = -3
+"""As in Row."""
+_KINDS = (("completed", "ok"), ("failed", "bad"), ("not_stored", "bad"), ("incomplete", "open"))
 
 
 def page(facts: Facts) -> str:
@@ -38,6 +40,7 @@ def page(facts: Facts) -> str:
         _tiles(facts),
         _timeline(facts),
         _errors(facts),
+        _left_behind(facts),
         _times(facts),
         _slowest(facts),
         _search(facts, packed.rows),
@@ -64,8 +67,13 @@ def _tiles(facts: Facts) -> str:
     counts, history = facts.counts, facts.history
     tiles = [(f"{facts.runs:,}", "runs", "")]
     tiles += [
-        (f"{counts[word]:,}", word, "bad" if word == "failed" and counts[word] else "")
-        for word, _ in _KINDS
+        (
+            f"{counts[word]:,}",
+            word.replace("_", " "),
+            kind if kind == "bad" and counts[word] else "",
+        )
+        for word, kind in _KINDS
+        if counts[word] or word != "not_stored"
     ]
     if len(history):
         busy = sum(history.seconds(row) for row in range(len(history)))
@@ -88,7 +96,8 @@ def _tiles(facts: Facts) -> str:
 
 def _share(facts: Facts) -> str:
     told = "".join(
-        f'<i class="{kind}" style="flex:{facts.counts[word]}" title="{facts.counts[word]:,} {word}"></i>'
+        f'<i class="{kind}" style="flex:{facts.counts[word]}" '
+        f'title="{facts.counts[word]:,} {word.replace("_", " ")}"></i>'
         for word, kind in _KINDS
         if facts.counts[word]
     )
@@ -125,6 +134,21 @@ def _errors(facts: Facts) -> str:
     return _section("Errors", kinds, _table(("runs", "error", "an example"), rows) + told)
 
 
+def _left_behind(facts: Facts) -> str:
+    if not facts.remarks:
+        return ""
+    rows = []
+    for path, remark in facts.remarks[:MOST_GROUPS]:
+        inside = _inside(path, facts.place)
+        rows.append(
+            f'<tr><td data-label="path"><code>{text(inside)}</code>{links(facts.links, inside)}</td>'
+            f'<td data-label="what">{text(remark)}</td></tr>'
+        )
+    more = len(facts.remarks) - MOST_GROUPS
+    told = f'<p class="soft">… and {more:,} runs more</p>' if more > 0 else ""
+    return _section("Ended or not stored", "", _table(("path", "what"), rows) + told)
+
+
 def _times(facts: Facts) -> str:
     if not len(facts.history):
         return ""
@@ -144,8 +168,10 @@ def _slowest(facts: Facts) -> str:
 
 
 def _row(row: Row, facts: Facts) -> str:
-    kind = "ok" if row.code == 0 else "bad" if row.code > 0 else "open"
-    word = "completed" if row.code == 0 else f"exit {row.code}" if row.code > 0 else "incomplete"
+    kind = "ok" if row.code == 0 else "open" if row.code == -1 else "bad"
+    word = {0: "completed", -1: "incomplete", NOT_STORED: "not stored"}.get(
+        row.code, f"exit {row.code}"
+    )
     machine = facts.workers[row.worker].id if 0 <= row.worker < len(facts.workers) else "-"
     return (
         f'<tr><td class="num" data-label="run">{row.number}</td>'
@@ -181,6 +207,7 @@ def _search(facts: Facts, kept: int) -> str:
         for word, name in (
             ("", "any status"),
             ("failed", "failed"),
+            ("not_stored", "not stored"),
             ("completed", "completed"),
             ("incomplete", "incomplete"),
         )

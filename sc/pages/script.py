@@ -49,8 +49,9 @@ SCRIPT = """
   };
   const row = ([number, path, command, code, seconds]) => {
     const made = element("tr");
-    const kind = code === 0 ? "ok" : code > 0 ? "bad" : "open";
-    const word = code === 0 ? "completed" : code > 0 ? "exit " + code : "incomplete";
+    const kind = code === 0 ? "ok" : code === -1 ? "open" : "bad";
+    const word = code === 0 ? "completed" : code > 0 ? "exit " + code
+      : code === -1 ? "incomplete" : "not stored";
     made.append(
       cell("run", [String(number)], "num"),
       cell("status", [element("span", "tag " + kind, word)]),
@@ -70,7 +71,7 @@ SCRIPT = """
     for (const one of rows) {
       const code = one[3];
       if (wanted === "failed" ? code <= 0 : wanted === "completed" ? code !== 0
-          : wanted === "incomplete" ? code >= 0 : false) continue;
+          : wanted === "not_stored" ? code >= -1 : wanted === "incomplete" ? code !== -1 : false) continue;
       if (words.length) {
         const text = (one[1] + " " + one[2]).toLowerCase();
         if (!words.every((word) => text.includes(word))) continue;

@@ -34,7 +34,12 @@ def facts_of(count: int, machines: int = 3, slots: int = 4, **more: object) -> F
         "jobs": ["backfill"],
         "made": "now",
         "version": "1",
-        "counts": {"completed": codes.count(0), "failed": len(failed), "incomplete": 0},
+        "counts": {
+            "completed": codes.count(0),
+            "failed": len(failed),
+            "not_stored": 0,
+            "incomplete": 0,
+        },
         "history": history,
         "workers": [
             Worker(name, name, slots, "local", 0.0, 1.0) for name in history.worker_names()

@@ -22,7 +22,12 @@ def test_the_page_tells_counts_errors_and_all_runs() -> None:
     facts = facts_of(400)
     document = page(facts)
     told = " ".join(read(document).text)
-    assert facts.counts == {"completed": 388, "failed": 12, "incomplete": 0}
+    assert facts.counts == {
+        "completed": 388,
+        "failed": 12,
+        "not_stored": 0,
+        "incomplete": 0,
+    }
     for text in ("400", "388", "12", "4 kinds", "ValueError: could not convert", "95 % took less"):
         assert text in told
     table = table_in(document)

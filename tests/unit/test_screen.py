@@ -162,7 +162,7 @@ def test_the_object_for_programs_has_its_keys() -> None:
             "slots",
             "machine",
         ),
-        *("kind", "load", "vcpus", "error", "age_seconds", "silent"),
+        *("kind", "load", "vcpus", "error", "age_seconds", "silent", "not_stored"),
     }
     assert told["errors"][0]["count"] == 20
     assert (told["completed"], told["failed"], told["running"], told["waiting"]) == (
