@@ -40,7 +40,9 @@ stderr, results/, and last of all status_code. Exit code: 0 all runs completed, 
 """
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CHECKED_RUNS = 1000
-INTERRUPTED_SECONDS = 10.0
+STOPPING_SECONDS = 0.5
+"""Between two looks at what is still being stored after an interrupt."""
+INTERRUPTED_SECONDS = 1.0
 """For the last records, where somebody waits for the end; outputs have had their time before."""
 
 
@@ -219,6 +221,7 @@ class _Shown:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self._since = time.monotonic()
+        self._has_told = False
 
     def elapsed(self) -> float:
         return time.monotonic() - self._since
@@ -227,10 +230,17 @@ class _Shown:
         from sc import reports
 
         elapsed = self.elapsed()
+        if gauge.is_stopping and gauge.saving and not gauge.running and not self._has_told:
+            self._has_told = True
+            self.progress.tell(
+                f"sc: stopping; the outputs of {_runs(gauge.saving)} are still being stored "
+                "(another Ctrl-C ends that, and keeps them on this machine)"
+            )
         counts, running = tally.counts(), len(gauge.running)
         text = reports.progress(counts, running, tally.total, elapsed, saving=gauge.saving)
         trouble = f"; {gauge.trouble}" if gauge.trouble else ""
-        return self.progress.show(f"sc: {text}{trouble}", elapsed)
+        pause = self.progress.show(f"sc: {text}{trouble}", elapsed)
+        return min(pause, STOPPING_SECONDS) if gauge.is_stopping else pause
 
 
 def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float) -> None:

@@ -182,13 +182,15 @@ class _Told:
             if before == code
             else f"; before: {words(before)}"
         )
-        tell(f"{path}: {told}{was}")
+        remark = f"; {outcome.reason}" if code is not None and outcome.reason else ""
+        tell(f"{path}: {told}{was}{remark}")
         if self._as_json:
             document = {
                 "remote_output_path": path,
                 "status_code": code,
                 "before": before,
                 "cause": outcome.cause,
+                **({"reason": outcome.reason} if outcome.reason else {}),
                 "seconds": round(outcome.ended - outcome.started, 3),
             }
             self.documents.append(document)

@@ -48,6 +48,8 @@ class Gauge(NamedTuple):
     """The last error of a saver that is still trying again; empty if there is none."""
     saving_origins: tuple[int, ...] = ()
     """Of all that is on its way to the storage."""
+    is_stopping: bool = False
+    """Nothing more is started, and what goes on is being ended."""
 
 
 class Feed(Protocol):
@@ -94,6 +96,9 @@ class Sink(Protocol):
 
     def put_file(self, place: str, path: str) -> None:
         """Store a file."""
+
+    def moved(self) -> int:
+        """A number that changes while an upload of this process moves; in a folder it may stay the same."""
 
 
 OpenSink = Callable[[], Sink]

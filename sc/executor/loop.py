@@ -106,10 +106,10 @@ class Loop:
         """Stop what is to be stopped."""
         if self._signals.count >= 2 and self._stops_sent < 2:
             self._stop_all(at_once=True)
-            self._stores.hurry(0)
+            self._stores.hurry(at_once=True)
         elif self._is_stopping() and self._stops_sent < 1:
             self._stop_all(at_once=False)
-            self._stores.hurry(None)
+            self._stores.hurry(at_once=False)
         revoked = self._feed.revoked() - self._revoked
         if revoked:
             self._revoked |= revoked
@@ -130,6 +130,7 @@ class Loop:
 
     def _stop_all(self, at_once: bool) -> None:
         self._stops_sent = 2 if at_once else 1
+        self._next_tick = 0.0  # whoever shows what goes on tells at once
         self._scheduler.drop()
         for rank in self._scheduler.live:
             self._send(rank, Stop(at_once))
@@ -287,7 +288,8 @@ class Loop:
     def _gauge(self, now: float) -> Gauge:
         running, waiting = self._scheduler.running(now), self._scheduler.count_waiting()
         trouble = self._stores.trouble() or self._blocked
-        return Gauge(running, len(self._stores), waiting, trouble, self._stores.origins())
+        origins, is_stopping = self._stores.origins(), self._is_stopping()
+        return Gauge(running, len(self._stores), waiting, trouble, origins, is_stopping)
 
     def _wait(self, now: float) -> None:
         # What was due in this turn has been done, or waits for somebody to be free, who then wakes us: an outage in

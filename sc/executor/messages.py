@@ -99,7 +99,15 @@ class Saved(NamedTuple):
     """What could not be stored because it is no plain file, or lies outside of the folder."""
 
 
-_KINDS: tuple[Any, ...] = (Start, Stop, Ended, Blocked, Save, Saved)
+class Hurry(NamedTuple):
+    """Loop to saver: the execution is to end; tell from now on whether anything moves."""
+
+
+class Moving(NamedTuple):
+    """Saver to loop: bytes have moved since the last time."""
+
+
+_KINDS: tuple[Any, ...] = (Start, Stop, Ended, Blocked, Save, Saved, Hurry, Moving)
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 _NESTED = {Start: (Start._fields.index("run"), Run), Ended: (Ended._fields.index("left"), Left)}
 _NESTED[Save] = (Save._fields.index("left"), Left)

@@ -19,12 +19,14 @@ from sc.executor import Sink
 from sc.executor.folder import Membership
 from sc.executor.fullness import Fullness
 from sc.executor.memory import use_one_heap
-from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
+from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Hurry, Left, Moving, Save, Saved
 from sc.executor.room import empty_folder, remove_tree
-from sc.executor.threads import Threads
+from sc.executor.threads import Threads, start_thread
 
 STACK_BYTES = 1 << 20
 """Of a thread, in place of 8 MiB: where memory is limited (`ulimit -v`), the threads left none for what they store."""
+MOVING_SECONDS = 0.5
+"""Between two looks at whether anything moves, when the execution is to end."""
 RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
 """Threads of one saver. A put to S3 takes 20 to 60 ms, nearly all of it waiting."""
 
@@ -47,7 +49,14 @@ class Saver:
         """Store what the loop sends, until the loop is gone."""
         try:
             while True:
-                self._runs.give(partial(self._answer, self._channel.receive()))
+                message = self._channel.receive()
+                if isinstance(message, Hurry):
+                    with contextlib.suppress(
+                        RuntimeError
+                    ):  # no thread: nobody hears that anything moves
+                        start_thread(self._tell_moving)
+                else:
+                    self._runs.give(partial(self._answer, message))
         except (EOFError, OSError):
             os._exit(0)
         except MemoryError:
@@ -60,9 +69,22 @@ class Saver:
             saved = Saved(save.number, error="there is not enough memory")
         except Exception as error:  # noqa: BLE001 - whatever it is, this is not stored and is tried again
             saved = Saved(save.number, error=str(error) or type(error).__name__)
+        self._tell(saved)
+
+    def _tell_moving(self) -> None:
+        """Now and then, until this process ends."""
+        before = None
+        while True:
+            moved = self._sink.moved() + _written_bytes()
+            if before is not None and moved != before:
+                self._tell(Moving())
+            before = moved
+            time.sleep(MOVING_SECONDS)
+
+    def _tell(self, message: object) -> None:
         try:
             with self._answering:
-                self._channel.send(saved)
+                self._channel.send(message)
         except OSError:
             os._exit(0)
 
@@ -115,6 +137,15 @@ class Saver:
                     size
                 )  # takes the memory for as much as it is told, whatever there is
         self._sink.put(place, data)
+
+
+def _written_bytes() -> int:
+    """By this process, into files: proc(5), `wchar`. 0 where this is not known."""
+    try:
+        with open("/proc/self/io", "rb") as file:
+            return int(file.read().split()[3])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _end() -> NoReturn:

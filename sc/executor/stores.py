@@ -5,6 +5,7 @@ Outputs that were written in place pass by here only when there are results, or 
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import selectors
@@ -19,7 +20,7 @@ from sc.executor.crew import Member, dismiss, fork_saver, kill
 from sc.executor.folder import Kept, TemporaryFolder
 from sc.executor.fullness import Fullness, is_short
 from sc.executor.growth import LOOK_SECONDS, Growth
-from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Left, Save, Saved
+from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Hurry, Left, Moving, Save, Saved
 from sc.executor.outcomes import interrupted, unstored
 from sc.executor.room import empty_wanted
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
@@ -32,8 +33,10 @@ UNDER_WAY = 2 * RUNS_AT_A_TIME
 """Saves that a saver is given before it has answered."""
 PENDING_PER_SLOT, LEAST_PENDING = 4, 64
 """So many ended runs may wait to be stored before new ones are held back; fewer where the disk is short of room."""
-STOP_SECONDS = 60.0
-"""How long storing may take after an interrupt."""
+STILL_SECONDS = 3.0
+"""After an interrupt: storing is given up when nothing has moved for so long. An upload that moves goes on."""
+REDONE_SECONDS = 60.0
+"""After an interrupt, in all, where somebody else does again what is not stored."""
 
 
 class Stores:
@@ -66,7 +69,11 @@ class Stores:
         """By the number of the start."""
         self._next_look = 0.0
         self._numbers = 0
-        self._deadline: Optional[float] = None
+        self._hurried_at = math.inf
+        """When the execution was told to end."""
+        self._moved_at = -math.inf
+        """When something was stored, or moved on its way."""
+        self._is_out_of_time = False
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._verdicts)
@@ -105,9 +112,21 @@ class Stores:
         empty_wanted(f"{self._folder.path}/{live.number}")
         remove_left(Left(f"{self._folder.path}/{live.number}", None))
 
-    def hurry(self, seconds: Optional[float]) -> None:
-        """The execution is to end: store for so long, and keep here what is not stored then."""
-        self._deadline = time.monotonic() + (STOP_SECONDS if seconds is None else seconds)
+    def hurry(self, at_once: bool) -> None:
+        """The execution is to end: store what can be stored now, and keep the rest here. `at_once`: all of it."""
+        self._is_out_of_time |= at_once
+        self._hurried_at = min(self._hurried_at, time.monotonic())
+        for saver in self._savers.values():
+            _send(saver, Hurry())
+
+    def _deadline(self) -> float:
+        """When what is not stored yet is kept here; never, while the execution goes on."""
+        if self._is_out_of_time:
+            return -math.inf
+        if self._hurried_at == math.inf:
+            return math.inf
+        latest = self._hurried_at + (REDONE_SECONDS if self._plan.are_runs_redone else math.inf)
+        return min(latest, max(self._hurried_at, self._moved_at) + STILL_SECONDS)
 
     def revoke(self, origins: frozenset[int]) -> None:
         """Others have these now, and write to the same places: no more of it is stored, nor is it kept."""
@@ -129,7 +148,7 @@ class Stores:
     def step(self, now: float) -> list[Verdict]:
         """Hand out what is to be stored; returns the runs for which all is said."""
         self._look(now)
-        if self._deadline is not None and now >= self._deadline:
+        if now >= self._deadline():
             self._abandon(are_redone=self._plan.are_runs_redone)
         elif self._queue.next_time() is not None:
             hopeless = self._queue.give_up(now, self._plan.save_patience_seconds)
@@ -157,7 +176,7 @@ class Stores:
         return bool(pending and self._queue.trouble()) and is_short(self._folder.path)
 
     def next_time(self, now: float) -> Optional[float]:
-        times = [self._queue.next_time(), self._deadline if len(self._queue) else None]
+        times = [self._queue.next_time(), self._deadline() if len(self._queue) else None]
         if self._growth:
             times.append(self._next_look)
         return min((one for one in times if one is not None), default=None)
@@ -186,6 +205,7 @@ class Stores:
         self, kind: str, task: Task, left: Left, code: Optional[int] = None, attempt: int = 1
     ) -> int:
         self._numbers += 1
+        self._moved_at = time.monotonic()
         path = task.run.remote_output_path
         self._queue.add(Save(self._numbers, kind, path, left, code, attempt, task.origin))
         return self._numbers
@@ -208,10 +228,7 @@ class Stores:
                     self._answered(Saved(save.number, error=reason))
                     return
         self._under_way[saver][save.number] = save.origin
-        try:
-            self._savers[saver].channel.send(save)
-        except OSError:
-            return  # it is dead, and its end of file is about to be read
+        _send(self._savers[saver], save)
 
     def _fork(self) -> int:
         self._numbers += 1
@@ -220,6 +237,8 @@ class Stores:
         self._savers[number] = fork_saver(number, folder, self._open_sink, self._fullness)
         self._under_way[number] = {}
         channel = self._savers[number].channel
+        if self._hurried_at < math.inf:
+            _send(self._savers[number], Hurry())
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(number))
         return number
 
@@ -230,12 +249,16 @@ class Stores:
             self._saver_died(saver)
             return
         for saved in answers:
+            if isinstance(saved, Moving):
+                self._moved_at = time.monotonic()
+                continue
             self._under_way[saver].pop(saved.number, None)
             self._answered(saved)
 
     def _answered(self, saved: Saved) -> None:
         if self._queue.answered(saved, time.monotonic()) is None:
             return
+        self._moved_at = time.monotonic()
         self._tell(saved.number, lambda one: one._replace(reason=one.reason or saved.note))
 
     def _tell(self, number: int, revise: Callable[[Outcome], Outcome]) -> None:
@@ -289,6 +312,13 @@ class Stores:
         revise = interrupted if are_redone else partial(unstored, reason=self.kept.reason)
         for effort in efforts:
             self._tell(effort.save.number, revise)
+
+
+def _send(saver: Member, message: object) -> None:
+    try:
+        saver.channel.send(message)
+    except OSError:
+        return  # it is dead, and its end of file is about to be read
 
 
 def _size(path: str) -> int:

@@ -53,6 +53,9 @@ class Storage(Protocol):
     def put_file(self, place: str, path: str) -> None:
         """Store a file of any size in bounded memory; it may grow meanwhile: its size now counts."""
 
+    def moved(self) -> int:
+        """A number that changes while an upload of this process moves, and stays while it waits for a server."""
+
     def get(self, place: str, start: int = 0) -> bytes:
         """The content from byte `start` on; a negative `start` counts from the end."""
 

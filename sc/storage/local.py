@@ -68,6 +68,9 @@ class LocalStorage:
             _copy(source, new, os.fstat(source).st_size)
             new.publish(target)
 
+    def moved(self) -> int:
+        return 0  # what is written to files the system counts
+
     def get(self, place: str, start: int = 0) -> bytes:
         path = self._file(place)
         with told(place, "read"):

@@ -34,6 +34,9 @@ class AnyStorage:
     def put_file(self, place: str, path: str) -> None:
         self._kind(place).put_file(place, path)
 
+    def moved(self) -> int:
+        return 0 if self._s3 is None else self._s3.moved()
+
     def get(self, place: str, start: int = 0) -> bytes:
         return self._kind(place).get(place, start)
 

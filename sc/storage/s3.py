@@ -70,6 +70,9 @@ class S3Storage:
             else:
                 self._written(target, read_at(source, 0, size))
 
+    def moved(self) -> int:
+        return 0 if self._made is None else self._made.moved()
+
     def get(self, place: str, start: int = 0) -> bytes:
         ask = self._reading(self._object(place))
         if start:

@@ -115,6 +115,7 @@ class Client:
         self._endpoints: dict[str, Endpoint] = {}
         self._skew_seconds = 0.0
         self._met = self._has_been_met = False
+        self._answered = 0
         self._buckets_met: set[str] = set()
         self.server = ""
         """What the server calls itself; empty until it has given a good answer."""
@@ -122,6 +123,10 @@ class Client:
     def knows(self, bucket: str) -> bool:
         """Whether this bucket has given a good answer already."""
         return bucket in self._buckets_met
+
+    def moved(self) -> int:
+        """A number that changes with each good answer, and while bodies move."""
+        return self._answered + self._transport.moved()
 
     def meet(self, ask: Ask) -> None:
         """Have the server tell what it is: one thread asks, and those that would ask meanwhile wait for it.
@@ -146,6 +151,7 @@ class Client:
                 continue
             self._met = True
             if self._after(ask, tries, response):
+                self._answered += 1
                 if response.status < 300:  # what refuses may be a balancer in front of it
                     self.server = response.headers.get("server", self.server)
                     self._has_been_met = True

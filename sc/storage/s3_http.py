@@ -6,11 +6,14 @@ needs per request, and nothing here wants more: retries, signatures and meanings
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import select
 import socket
 import ssl
+import sys
+import termios
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
@@ -51,6 +54,9 @@ class Trouble(Exception):
 class Transport(Protocol):
     """Sends one request, once. Raises Trouble if no whole answer comes."""
 
+    def moved(self) -> int:
+        """A number that changes while bodies move, and stays while everything waits for answers."""
+
     def __call__(self, request: Request, connect_seconds: float, read_seconds: float) -> Response:
         """The answer, whatever its status; the seconds bound each wait, not their sum."""
 
@@ -72,22 +78,32 @@ class Connections:
         self._context: Optional[ssl.SSLContext] = None
         self._idle: dict[str, deque[http.client.HTTPConnection]] = {}
         self._process = os.getpid()
+        self._sent_bytes = 0
+        self._busy: set[socket.socket] = set()
+        """On which something is being sent, or an answer is waited for."""
 
     def __call__(self, request: Request, connect_seconds: float, read_seconds: float) -> Response:
         connection = self._take(request.url) or self._connected(request.url, connect_seconds)
+        sock = connection.sock
+        assert sock is not None
         try:
-            assert connection.sock is not None
-            connection.sock.settimeout(read_seconds)
-            response = _exchange(connection, request, self._absolute(request))
+            sock.settimeout(read_seconds)
+            self._busy.add(sock)
+            response = self._exchange(connection, request)
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             raise Trouble(_reason(error), reached=True) from error
         except BaseException:  # Ctrl-C in the middle: this connection cannot be used again
             connection.close()
             raise
+        finally:
+            self._busy.discard(sock)
         if connection.sock is not None:
             self._idle[request.url].append(connection)
         return response
+
+    def moved(self) -> int:
+        return self._sent_bytes - sum(map(_unsent_bytes, list(self._busy)))
 
     def close(self) -> None:
         """Close what is idle. Later requests connect anew."""
@@ -169,6 +185,34 @@ class Connections:
         extra = _proxy_headers(proxy.username, proxy.password)
         return request.url + request.target, {**request.headers, **extra}
 
+    def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> Response:
+        head, body = _head(request, *self._absolute(request)), request.body
+        try:
+            if len(body) <= _SMALL_BYTES:
+                connection.send(
+                    head + body
+                )  # one packet: a second one costs a tenth of a millisecond
+            else:
+                connection.send(head)
+                self._send_large(connection, body)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            # A server that refuses may answer before it has read all of the body: hear it out.
+            try:
+                response = _response(connection, request.method)
+            except (OSError, http.client.HTTPException):
+                raise error from None
+            connection.close()
+            return response
+        return _response(connection, request.method)
+
+    def _send_large(self, connection: http.client.HTTPConnection, body: bytes) -> None:
+        for start in range(0, len(body), _SENT_AT_ONCE):
+            connection.send(memoryview(body)[start : start + _SENT_AT_ONCE])
+            self._sent_bytes += _SENT_AT_ONCE
+        sock = connection.sock
+        if sock is not None:  # the kernel still holds some megabytes, which have to go out first
+            sock.settimeout(2 * (sock.gettimeout() or 0) or None)
+
     def _proxy(self, url: str) -> SplitResult:
         """The proxy on the way to `url`; without a host if there is none."""
         proxy = self._proxy_of.get(url)
@@ -177,35 +221,6 @@ class Connections:
             proxy = urlsplit(told if "//" in told or not told else "//" + told)
             self._proxy_of[url] = proxy
         return proxy
-
-
-def _exchange(
-    connection: http.client.HTTPConnection, request: Request, where: tuple[str, Mapping[str, str]]
-) -> Response:
-    head, body = _head(request, *where), request.body
-    try:
-        if len(body) <= _SMALL_BYTES:
-            connection.send(head + body)  # one packet: a second one costs a tenth of a millisecond
-        else:
-            connection.send(head)
-            _send_large(connection, body)
-    except (BrokenPipeError, ConnectionResetError) as error:
-        # A server that refuses may answer before it has read all of the body: hear it out.
-        try:
-            response = _response(connection, request.method)
-        except (OSError, http.client.HTTPException):
-            raise error from None
-        connection.close()
-        return response
-    return _response(connection, request.method)
-
-
-def _send_large(connection: http.client.HTTPConnection, body: bytes) -> None:
-    for start in range(0, len(body), _SENT_AT_ONCE):
-        connection.send(memoryview(body)[start : start + _SENT_AT_ONCE])
-    sock = connection.sock
-    if sock is not None:  # the kernel still holds some megabytes, which have to go out first
-        sock.settimeout(2 * (sock.gettimeout() or 0) or None)
 
 
 def _head(request: Request, target: str, headers: Mapping[str, str]) -> bytes:
@@ -224,6 +239,14 @@ def _response(connection: http.client.HTTPConnection, method: str) -> Response:
     if is_last:
         connection.close()
     return response
+
+
+def _unsent_bytes(sock: socket.socket) -> int:
+    """What the kernel has of ours, and the other side has not acknowledged: tcp(7), SIOCOUTQ."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):
+        return 0  # closed meanwhile, or another system
 
 
 def _readable(sock: socket.socket) -> bool:

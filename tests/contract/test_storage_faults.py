@@ -43,6 +43,9 @@ class Line:
         self._random, self._lock = random.Random(SEED), threading.Lock()
         self.injected: Counter[str] = Counter()
 
+    def moved(self) -> int:
+        return self._inner.moved()
+
     def __call__(self, request: Request, connect_seconds: float, read_seconds: float) -> Response:
         with self._lock:
             hurt = self._random.random() < self._share

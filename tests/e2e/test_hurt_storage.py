@@ -60,6 +60,8 @@ def proxy(seaweed: S3Server) -> Iterator[FaultyS3]:
         yield one
 
 
+STOP_LIMIT_SECONDS = 40
+"""Less than the patience of one request: an interrupt does not wait for its end."""
 together = pytest.mark.xdist_group("outage")
 """One process of the tests does all that looks at the outage, which is made once in each."""
 
@@ -334,6 +336,23 @@ def test_two_interrupts_in_a_black_hole_end_it_at_once(
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)  # two of the same kind at once would be one
         assert process.wait(LIMIT_SECONDS) == ExitCode.INTERRUPTED
+    finally:
+        work.end_all()
+    assert_kept_and_told(work)
+
+
+@pytest.mark.parametrize("how", ["black hole", "refused"])
+def test_one_interrupt_ends_what_only_waits_for_the_storage(
+    tmp_path: Path, program: Program, seaweed: S3Server, proxy: FaultyS3, how: str
+) -> None:
+    work = HurtWork(tmp_path, program, seaweed, runs=120, before="sleep 0.1; ")
+    line = proxy.line()
+    process = work.start(line, "batch", "batch.json")
+    try:
+        cut_in_the_middle(work, line, how)
+        wait_until(lambda: line.tally().faults["outage"] >= 12, "savers wait")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOP_LIMIT_SECONDS) == ExitCode.INTERRUPTED
     finally:
         work.end_all()
     assert_kept_and_told(work)

@@ -13,7 +13,7 @@ from sc.errors import StorageError
 
 class FarFolder:
     """`far:/a/b` is `<folder>/a/b`. While `<folder>/.down` exists, every put fails with what it says; while
-    `<folder>/.stalled` does, none returns.
+    `<folder>/.stalled` does, none returns; with `<folder>/.moving` they move all the same.
 
     `<folder>/.puts` gets a line for each put, in order.
     """
@@ -21,6 +21,10 @@ class FarFolder:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._writing = threading.Lock()
+        self._moved = 0
+
+    def moved(self) -> int:
+        return self._moved
 
     def local_path(self, place: str) -> Optional[str]:
         return None
@@ -40,6 +44,7 @@ class FarFolder:
     def _reach(self, place: str) -> str:
         while os.path.exists(os.path.join(self._folder, ".stalled")):
             time.sleep(0.05)
+            self._moved += os.path.exists(os.path.join(self._folder, ".moving"))
         down = os.path.join(self._folder, ".down")
         if os.path.exists(down):
             with open(down) as file:

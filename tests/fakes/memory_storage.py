@@ -44,6 +44,9 @@ class MemoryStorage:
         self.loses_answers_of: set[str] = set()
         """Calls (`create`, `replace`) whose next use takes effect and then looks as if somebody else had been first."""
 
+    def moved(self) -> int:
+        return 0
+
     def local_path(self, place: str) -> Optional[str]:
         return None
 

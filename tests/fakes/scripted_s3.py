@@ -77,6 +77,9 @@ class Script:
         self._world, self._said, self._costs = world, list(said), costs
         self.heard: list[Heard] = []
 
+    def moved(self) -> int:
+        return 0
+
     def __call__(self, request: Request, connect_seconds: float, read_seconds: float) -> Response:
         self.heard.append(Heard(request, connect_seconds, read_seconds))
         answer = self._said.pop(0) if len(self._said) > 1 else self._said[0]
