@@ -53,7 +53,7 @@ def read_batch(
     `folder` is where relative output paths of the batch begin, by default the current folder.
     """
     where = folder if folder is not None else os.getcwd()
-    if source == "-":
+    if source in ("-", "/dev/stdin"):
         opened = spool(stdin if stdin is not None else _standard_input(), "standard input")
     elif "://" in source and fetch is not None:
         opened = _fetched(source, fetch)

@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple, Optional
 
-from sc.documents.formats import Document, document_of
+from sc.documents.formats import Document, document_of, head_of
 from sc.documents.outputs import Clashes, OutputPaths, absolute
 from sc.documents.problems import Problems, Wrong, kind_of, unknown_key
 from sc.documents.runs import SHARED, Defaults, RunReader
 from sc.documents.scalars import Plain, whole
 from sc.documents.source import Source
-from sc.errors import InputError
 from sc.model import Batch, Run
 
 MOST_SLOTS = 100_000
@@ -69,11 +68,9 @@ def batch_of(
 
     `folder` is where a relative output path begins; the other two are options that win over the file.
     """
-    if source.size == 0:
-        raise InputError(f"{source.name}: is empty; it has to hold at least one run.")
     document = document_of(source, tell)
     problems = Problems(source.name)
-    head = dict(document.head())
+    head = head_of(document, source)
     defaults = _defaults(head, folder, remote_output_path, problems)
     slots = _slots(head, nprocs, problems)
     for key in head:

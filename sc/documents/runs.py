@@ -127,7 +127,9 @@ class RunReader:
     def _combinations(
         self, raw: object, number: int, problems: Problems
     ) -> Iterator[dict[str, Any]]:
-        if not isinstance(raw, dict):
+        if isinstance(raw, Wrong):
+            self._add(problems, number, "", str(raw))
+        elif not isinstance(raw, dict):
             tip = f"; write cmd: {raw[:80]}" if isinstance(raw, str) and raw.isprintable() else ""
             self._add(problems, number, "", f"a run is a mapping with cmd, not {kind_of(raw)}{tip}")
         elif raw["matrix"] is None:

@@ -81,6 +81,47 @@ def test_a_list_of_commands(write: Write) -> None:
     assert runs_of(batch) == [Run(cmd, f"/out/{n}") for n, cmd in enumerate(commands)]
 
 
+@pytest.mark.parametrize(
+    ("text", "commands"),
+    [
+        ("a\r\nb\r\n", ["a", "b"]),
+        ("\ufeffa\n", ["a"]),
+        ("a\\\\\nb # \\ x\n# c \\\nd", ["a\\\\", "b # \\ x", "d"]),
+        ("##SBATCH -n 1\n#PBS is gone\n# #BSUB -n\n#a\nb", ["b"]),
+        ("cat <<< EOF\nEOF\necho $((1<<4))\n4\n", ["cat <<< EOF", "EOF", "echo $((1<<4))", "4"]),
+        ("echo a << b", ["echo a << b"]),
+        ('[ "$A" = b ] && c', ['[ "$A" = b ] && c']),
+        ("{ a; }\nb", ["{ a; }", "b"]),
+        ("a #!b\nb", ["a #!b", "b"]),
+    ],
+)
+def test_a_list_with_odd_lines(write: Write, text: str, commands: list[str]) -> None:
+    batch = read_batch(write("list.txt", text), remote_output_path="/out")
+    assert [run.cmd for run in runs_of(batch)] == commands
+
+
+@pytest.mark.parametrize("name", ["batch", "b.conf", "b.txt.bak", "b.sh"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"remote_output_path": "/out", "runs": [{"cmd": "a"}]}',
+        "nprocs: 2\nremote_output_path: /out\nruns: [{cmd: a}]\n",
+        "--- {runs: [{cmd: a}], remote_output_path: /out}\n",
+    ],
+)
+def test_a_batch_of_another_ending_is_told_by_its_looks(write: Write, name: str, text: str) -> None:
+    assert runs_of(read_batch(write(name, text))) == [Run("a", "/out/0")]
+
+
+def test_a_script_in_a_bucket_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    def fetch(place: str, path: str) -> None:
+        Path(path).write_text("cd build\nrm -rf ./*\n")
+
+    with pytest.raises(InputError, match=r"^s3://b/x.sh: is no batch: .* cmd: sh x\.sh\.$"):
+        read_batch("s3://b/x.sh", fetch=fetch, remote_output_path="/out")
+    assert len(read_batch("s3://b/x.txt", fetch=fetch, remote_output_path="/out").runs) == 2
+
+
 def test_files_of_saturns_client(write: Write) -> None:
     run = {
         "remote_output_path": "sfs://internal/hugo/x/1",
@@ -254,6 +295,8 @@ class TestMatrix:
         ('{"remote_output_path": "/o", "runs": [{"cmd": "a"}]}', "a"),
         ("remote_output_path: /o\nruns:\n- cmd: b\n", "b"),
         ("# my commands\n{ c; }\n", "{ c; }"),
+        ("{remote_output_path: /o, runs: [{cmd: d}]}", "d"),
+        ("'runs':\n- cmd: e\nremote_output_path: /o\n", "e"),
     ],
 )
 def test_what_comes_from_a_pipe_is_told_by_its_looks(text: str, cmd: str) -> None:
