@@ -168,6 +168,64 @@ BATCHES = [
         "runs[1].retries",
         "runs[2]",
     ),
+    runs(
+        "results of two runs in one folder",
+        '[{"cmd": "a", "local_results_dir": "r"}, {"cmd": "b", "local_results_dir": "./x/..//r/"}]',
+        "runs[1].local_results_dir",
+    ),
+    runs(
+        "results inside of another's",
+        '[{"cmd": "a", "local_results_dir": "~/r/x"}, {"cmd": "b", "local_results_dir": "~/r"}]',
+        "runs[0].local_results_dir",
+    ),
+    runs(
+        "results of a matrix in one folder",
+        '[{"cmd": "{a}", "local_results_dir": "r", "matrix": {"a": [1, 2]}}]',
+        "that of another combination of its matrix; two runs",
+    ),
+    runs(
+        "a name of the matrix, or a variable",
+        '[{"cmd": "x ${lr}", "env": {"A": "${lr}"}, "matrix": {"lr": [1]}}]',
+        "runs[0].cmd: ${lr} has two readings: write {lr} for",
+        "runs[0].env: ${lr} has two readings",
+    ),
+    runs("PATH and itself", '[{"cmd": "a", "env": {"PATH": "/x:$PATH"}}]', "runs[0].env: 'PATH'"),
+    runs(
+        "PATH and itself, if it is set",
+        '[{"cmd": ["a"], "env": {"P": "/x${P:+:$P}"}}]',
+        "$P is not filled in",
+    ),
+    runs("a name that sh drops", '[{"cmd": "a", "env": {"spark.master": "x"}}]', "'spark.master'"),
+    runs("names that sh drops", '[{"cmd": "a", "env": {"1a": "", "a-b": ""}}]', "'1a', 'a-b'"),
+    batch(
+        "a name that sh drops, for all",
+        '{"remote_output_path": "o", "env": {"a.b": ""}, "runs": [{"cmd": "a"}, {"cmd": "b"}]}',
+        "batch.json: env: /bin/sh drops",
+    ),
+    runs(
+        "variables in folders of a machine",
+        '[{"cmd": "a", "local_results_dir": "$HOME/r", "working_directory": "${X}"}]',
+        "runs[0].local_results_dir: '$HOME' is not filled in",
+        "runs[0].working_directory: '${X}'",
+    ),
+    runs(
+        "variables that are not set",
+        '[{"cmd": "a", "remote_output_path": "$NO_SUCH/x"}, {"cmd": "a", "remote_output_path": "${A:-b}/y"}]',
+        "runs[0].remote_output_path: the environment variable 'NO_SUCH' is not set",
+        "runs[1].remote_output_path: '${A:-b}' is not understood",
+    ),
+    batch(
+        "a home of nobody",
+        '{"remote_output_path": "~no-such-user/x", "runs": [{"cmd": "a"}]}',
+        "the home folder of 'no-such-user' is not known",
+    ),
+    Wrong(
+        "an empty variable in an option",
+        ["batch", "batch.json", "--remote-output-path", "$EMPTY/out"],
+        ["--remote-output-path: the environment variable 'EMPTY' is empty"],
+        {"batch.json": BATCH},
+        environment={"EMPTY": ""},
+    ),
     batch("no output path", '{"runs": [{"cmd": "true"}]}', "remote_output_path: is missing"),
     batch(
         "unknown key of a batch",
@@ -240,6 +298,33 @@ RECIPES = [
         ["split", "r.yaml", "batch.json", "commands"],
         ["r.yaml: spec.scale", "batch.json: runs"],
         {"r.yaml": RECIPE.replace("2", "0"), "batch.json": BATCH.replace('{"cmd": "true"}', "")},
+    ),
+    recipe(
+        "a variable for the machines' folder",
+        "  name: a\n  instance_type: local\n  working_directory: $HOME/x\n",
+        "spec.working_directory: '$HOME'",
+    ),
+    recipe(
+        "PATH and itself, of machines",
+        "  name: a\n  instance_type: local\n  environment_variables: {PATH: '/x:$PATH'}\n",
+        "spec.environment_variables: 'PATH'",
+    ),
+    recipe(
+        "a name that sh drops, of machines",
+        "  name: a\n  instance_type: local\n  environment_variables: {spark.master: x}\n",
+        "spec.environment_variables: /bin/sh drops",
+    ),
+    Wrong(
+        "results of two workers of this machine in one folder",
+        ["split", "r.yaml", "batch.json", "commands", "--nprocs", "1"],
+        ["batch.json: runs[0].local_results_dir"],
+        {
+            "r.yaml": RECIPE,
+            "batch.json": BATCH.replace(
+                '{"cmd": "true"}',
+                '{"cmd": "{a}", "local_results_dir": "r", "matrix": {"a": [1, 2]}}',
+            ),
+        },
     ),
     Wrong(
         "a recipe of somebody else in the folder",

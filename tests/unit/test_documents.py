@@ -258,8 +258,60 @@ class TestMatrix:
         cmd = "awk '{print $1}' ${HOME} {x} {{x}} {y}"
         runs = self.runs(write, cmd=cmd, matrix={"x": ["{y}", "{x}"]})
         assert [run.cmd for run in runs] == [
-            "awk '{print $1}' ${HOME} {y} {{y}} {y}",
-            "awk '{print $1}' ${HOME} {x} {{x}} {y}",
+            "awk '{print $1}' ${HOME} {y} {x} {y}",
+            "awk '{print $1}' ${HOME} {x} {x} {y}",
+        ]
+
+    @pytest.mark.parametrize(
+        ("written", "text"),
+        [
+            ("{x}", "1"),
+            ("{{x}}", "{x}"),
+            ("{{{x}}}", "{1}"),
+            ("{{{{x}}}}", "{{x}}"),
+            ("${{x}}", "${x}"),
+            ('{"a":{"b":{x}}}', '{"a":{"b":1}}'),
+            ("{{x}: 2}", "{1: 2}"),
+            ("{x}{x}{{x}}", "11{x}"),
+            ("$x ${x:-2} ${#x} ${xx} ${y}", "$x ${x:-2} ${#x} ${xx} ${y}"),
+            ("awk '{print}'", "awk '{print}'"),
+            ("docker inspect -f '{{.ID}} {{ID}} {{ x }}'", "docker inspect -f '{{.ID}} {{ID}} {{ x }}'"),
+            ('{"x": {}, "y": {"z": 1}} {1..9} {a,b} { x; } {x', '{"x": {}, "y": {"z": 1}} {1..9} {a,b} { x; } {x'),
+            ("{" * 50_000 + "x", "{" * 50_000 + "x"),
+        ],
+    )  # fmt: skip
+    def test_braces_around_names_only(self, write: Write, written: str, text: str) -> None:
+        (run,) = self.runs(write, cmd=[written], matrix={"x": [1]})
+        assert run.cmd == (text,)
+
+    def test_braces_without_a_matrix_stay(self, write: Write) -> None:
+        (run,) = self.runs(write, cmd="{x} {{x}} ${x}", env={"A": "{{x}}"}, matrix=None)
+        assert (run.cmd, run.env) == ("{x} {{x}} ${x}", {"A": "{{x}}"})
+
+    def test_folders_of_a_run_are_filled_in(self, write: Write) -> None:
+        folders = {"local_results_dir": "/r/{x}", "working_directory": "~/{x}{{x}}"}
+        runs = self.runs(write, cmd="c", matrix={"x": ["a", "b"]}, **folders)
+        assert [(run.local_results_dir, run.working_directory) for run in runs] == [
+            ("/r/a", "~/a{x}"),
+            ("/r/b", "~/b{x}"),
+        ]
+
+    def test_a_name_that_is_nearly_one_is_told_and_allowed(self, write: Write) -> None:
+        run = {
+            "cmd": "{lrr} {LR} {lr} {print} {seed} {{sed}}",
+            "working_directory": "{seeds}",
+            "matrix": {"lr": [1], "seed": [2]},
+        }
+        document = {"remote_output_path": "/o", "env": {"A": "{lr}"}, "runs": [run]}
+        told: list[str] = []
+        path = write("b.json", json.dumps(document))
+        (made,) = read_batch(path, tell=told.append).runs
+        assert made.cmd == "{lrr} {LR} 1 {print} 2 {{sed}}"
+        assert [line[len(path) + 2 :] for line in told] == [
+            "runs[0]: {LR} is no name of its matrix and stays as it is, did you mean {lr}?",
+            "runs[0]: {lrr} is no name of its matrix and stays as it is, did you mean {lr}?",
+            "runs[0]: {seeds} is no name of its matrix and stays as it is, did you mean {seed}?",
+            "runs[0].matrix: nothing is filled in in the env of the batch; write it into the run",
         ]
 
     def test_without_a_path_the_runs_are_numbered_through(self, write: Write) -> None:
