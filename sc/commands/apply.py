@@ -106,18 +106,21 @@ def _find(args: argparse.Namespace) -> Found:
             f"with: {command_line('split', args.recipe, 'BATCH', 'COMMANDS_DIR')}"
         )
     base = args.file_syncs_base_dir_url or split.file_syncs_base_dir_url or ""
-    work = replace(_work(split, extra, base), max_failures=args.max_failures)
+    work = replace(_work(args.recipe, file, split, extra, base), max_failures=args.max_failures)
     return Found(file, work, split.parts)
 
 
-def _work(split: commands_folder.Split, extra: list[str], base: str) -> Work:
-    from sc.documents import read_batch
+def _work(
+    recipe: str, file: RecipeFile, split: commands_folder.Split, extra: list[str], base: str
+) -> Work:
+    from sc.documents import check_names, read_batch
 
     place, nprocs, runs = "", None, 0
     for path in split.parts:
         batch = read_batch(path)
         if runs and batch.remote_output_path != place:
             raise InputError(f"{path}: its remote_output_path is not that of the other parts")
+        check_names(recipe, file.recipe, batch)
         place, nprocs = batch.remote_output_path, batch.nprocs
         runs += len(batch.runs)
     return Work(place, nprocs, len(split.parts), runs, [*split.sync, *extra], base)

@@ -49,7 +49,11 @@ def read_at_hand(
     from sc.documents import read_batch
 
     batch = read_batch(
-        word, remote_output_path=remote_output_path, fetch=storage.get_file, tell=tell
+        word,
+        remote_output_path=remote_output_path,
+        fetch=storage.get_file,
+        tell=tell,
+        at_once=1,  # nothing is run but by `sc rerun`, one after the other
     )
     return AtHand(batch, paths.job(batch.remote_output_path, job) if job else None)
 
@@ -86,7 +90,7 @@ def _of_split(word: str, split: commands_folder.Split) -> AtHand:
     if not split.parts:
         raise InputError(f"{word}: nothing was left to be run when it was split")
     recipe = os.path.join(word, commands_folder.RECIPE) if os.path.isdir(word) else word
-    place = read_batch(split.parts[0]).remote_output_path
+    place = read_batch(split.parts[0], at_once=1).remote_output_path
     batch = _spooled(place, _runs_of_files(split.parts), word)
     return AtHand(batch, paths.job(place, read_recipe(recipe).recipe.name))
 
@@ -95,7 +99,7 @@ def _runs_of_files(parts: Iterable[str]) -> Iterator[Run]:
     from sc.documents import read_batch
 
     for part in parts:
-        yield from read_batch(part).runs
+        yield from read_batch(part, at_once=1).runs
 
 
 def _job_url(word: str) -> Optional[str]:
@@ -130,7 +134,7 @@ def _spooled(place: str, runs: Iterable[Run], shown: str) -> Batch:
         path = os.path.join(folder, "batch.json")
         with open(path, "w", encoding="ascii") as file:
             _write(file, place, runs)
-        return read_batch_file(path, f"{shown} (batch.json)", tell=tell)
+        return read_batch_file(path, f"{shown} (batch.json)", tell=tell, at_once=1)
 
 
 def _write(file: IO[str], place: str, runs: Iterable[Run]) -> None:

@@ -76,7 +76,7 @@ def _folder(args: argparse.Namespace) -> str:
 
 def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch]:
     """Both files, with the problems of both."""
-    from sc.documents import read_batch, read_recipe
+    from sc.documents import check_names, read_batch, read_recipe
 
     overrides = {"name": args.name, "instance_type": args.instance_type, "scale": args.scale}
     problems: list[str] = []
@@ -88,6 +88,7 @@ def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch
             problems.extend(error.problems)
 
     file = attempt(lambda: read_recipe(args.recipe, overrides))
+    shares = file is not None and file.recipe.is_local and file.recipe.scale > 1
     batch = attempt(
         lambda: read_batch(
             args.batch,
@@ -95,8 +96,11 @@ def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch
             nprocs=args.nprocs,
             fetch=storage.get_file,
             tell=lambda line: say(f"sc: {line}"),
+            at_once=file.recipe.scale if shares else None,  # its workers are all on this machine
         )
     )
+    if not problems:
+        attempt(lambda: check_names(args.recipe, file.recipe, batch))
     if problems:
         raise InputError(*problems)
     ignored = file.recipe.ignored

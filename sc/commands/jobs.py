@@ -81,13 +81,15 @@ def _of_split(word: str, split: commands_folder.Split) -> str:
         raise InputError(
             f"{word}: nothing was left to be run when it was split, so there is no job"
         )
-    return paths.job(read_batch(split.parts[0]).remote_output_path, recipe.name)
+    return paths.job(read_batch(split.parts[0], at_once=1).remote_output_path, recipe.name)
 
 
 def _of_batch(word: str, storage: Storage) -> Sequence[str]:
     from sc.documents import read_batch
 
-    batch = read_batch(word, fetch=storage.get_file, tell=lambda line: say(f"sc: {line}"))
+    batch = read_batch(
+        word, fetch=storage.get_file, tell=lambda line: say(f"sc: {line}"), at_once=1
+    )
     found = _below(batch.remote_output_path, storage)
     if not found:
         place = paths.join(batch.remote_output_path, paths.JOBS)

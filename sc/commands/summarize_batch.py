@@ -118,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
         remote_output_path=args.remote_output_path,
         fetch=storage.get_file,
         tell=lambda line: say(f"sc: {line}"),
+        at_once=1,
     )
     found, commands = read_all(storage, batch)
     summary, table = _look_up(batch, found, commands, statuses)

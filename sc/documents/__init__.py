@@ -2,10 +2,11 @@
 
     source     bytes of a stranger's file  problems   the sentences
     json_text  JSON as a stream            scalars    single values
-    yaml_text  YAML, the only importer     outputs    output paths, and whether they clash
-               of yaml                     matrix     one run -> many
-    formats    both, and .txt              runs       the list below `runs:`
-    batch      a batch file                recipe     a recipe file
+    yaml_text  YAML, the only importer     variables  words that look like variables
+               of yaml                     outputs    output paths, and whether they clash
+    formats    both, and .txt              matrix     one run -> many
+    batch      a batch file                runs       the list below `runs:`
+    recipe     a recipe file
 
 Files are data from strangers: whatever is in them ends in a Batch, a Recipe or an InputError.
 """
@@ -19,13 +20,20 @@ from collections.abc import Callable
 from typing import BinaryIO, Optional
 
 from sc.documents.batch import batch_of
-from sc.documents.recipe import RecipeFile, read_recipe
+from sc.documents.recipe import RecipeFile, check_names, read_recipe
 from sc.documents.source import Source, open_file, spool
 from sc.documents.yaml_text import write_yaml
 from sc.errors import InputError
 from sc.model import Batch
 
-__all__ = ["RecipeFile", "read_batch", "read_batch_file", "read_recipe", "write_yaml"]
+__all__ = [
+    "RecipeFile",
+    "check_names",
+    "read_batch",
+    "read_batch_file",
+    "read_recipe",
+    "write_yaml",
+]
 
 Tell = Callable[[str], None]
 """Takes a line of talk for the user, such as a warning. By default nobody listens."""
@@ -44,22 +52,24 @@ def read_batch(
     tell: Tell = _tell_nobody,
     stdin: Optional[BinaryIO] = None,
     folder: Optional[str] = None,
+    at_once: Optional[int] = None,
 ) -> Batch:
     """Read and check a batch. Raises InputError with all of its problems.
 
     `source` is a path, `-` for standard input, or a place such as `s3://bucket/batch.json`, which
     `fetch(place, path)` (a storage's `get_file`) brings into a temporary file. `remote_output_path`
     and `nprocs` win over those of the file; runs without a path of their own go below the former.
-    `folder` is where relative output paths of the batch begin, by default the current folder.
+    `folder` is where relative paths of the batch begin, by default the current folder. `at_once` is how many
+    runs may be live at a time on one machine, by default what `nprocs` says; 1 for who runs nothing.
     """
     where = folder if folder is not None else os.getcwd()
-    if source == "-":
+    if source in ("-", "/dev/stdin"):
         opened = spool(stdin if stdin is not None else _standard_input(), "standard input")
     elif "://" in source and fetch is not None:
         opened = _fetched(source, fetch)
     else:
         opened = open_file(source, source)
-    return batch_of(opened, where, remote_output_path, nprocs, tell)
+    return batch_of(opened, where, remote_output_path, nprocs, tell, at_once)
 
 
 def read_batch_file(
@@ -70,13 +80,15 @@ def read_batch_file(
     nprocs: Optional[int] = None,
     tell: Tell = _tell_nobody,
     folder: Optional[str] = None,
+    at_once: Optional[int] = None,
 ) -> Batch:
     """As `read_batch`, of a local copy: errors and the kind of file go by `name_to_show`.
 
     The file may be removed when this has returned; the batch keeps it open.
     """
     where = folder if folder is not None else os.getcwd()
-    return batch_of(open_file(path, name_to_show), where, remote_output_path, nprocs, tell)
+    opened = open_file(path, name_to_show)
+    return batch_of(opened, where, remote_output_path, nprocs, tell, at_once)
 
 
 def _fetched(place: str, fetch: Callable[[str, str], None]) -> Source:

@@ -11,20 +11,24 @@ iterates over `Batch.runs`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from itertools import islice
 from typing import Any, NamedTuple, Optional
 
-from sc.documents.formats import Document, document_of
-from sc.documents.outputs import Clashes, OutputPaths, absolute
+from sc.documents.formats import Document, document_of, head_of
+from sc.documents.outputs import Clashes, OutputPaths, absolute, results_folder
 from sc.documents.problems import Problems, Wrong, kind_of, unknown_key
-from sc.documents.runs import SHARED, Defaults, RunReader
+from sc.documents.runs import SHARED, Defaults, RunReader, env_notes, is_notable
 from sc.documents.scalars import Plain, whole
 from sc.documents.source import Source
-from sc.errors import InputError
 from sc.model import Batch, Run
 
 MOST_SLOTS = 100_000
 _HEAD_KEYS = ("nprocs", "remote_output_path", "runs", *SHARED)
 _MANY_NOTES = 5
+_OWN_FOLDERS = (
+    "; two runs that are live at once cannot share it: give each a folder of its own (in a matrix by {name}), "
+    "leave it out, or run one at a time with nprocs: 1"
+)
 _UNKNOWN = "/unknown"
 """Stands for an output path that is wrong, so that the runs below it can be looked at all the same."""
 
@@ -64,26 +68,26 @@ def batch_of(
     remote_output_path: Optional[str],
     nprocs: Optional[int],
     tell: Callable[[str], None],
+    at_once: Optional[int] = None,
 ) -> Batch:
     """Read, check and describe. Raises InputError with all problems.
 
-    `folder` is where a relative output path begins; the other two are options that win over the file.
+    `folder` is where a relative path begins; the next two are options that win over the file. `at_once` is how
+    many runs may be live at a time on one machine, if that is not what the batch says.
     """
-    if source.size == 0:
-        raise InputError(f"{source.name}: is empty; it has to hold at least one run.")
     document = document_of(source, tell)
     problems = Problems(source.name)
-    head = dict(document.head())
+    head = head_of(document, source)
     defaults = _defaults(head, folder, remote_output_path, problems)
     slots = _slots(head, nprocs, problems)
-    for key in head:
-        if key not in _HEAD_KEYS:
-            problems.add("", unknown_key(key, _HEAD_KEYS))
+    _check_keys(head, problems, tell)
     reader = RunReader(defaults, document.place)
     checked = _Checked()
     if isinstance(head.get("runs"), list):
         has_place = defaults.remote_output_path != _UNKNOWN
-        checked = _check_runs(document, reader, has_place, problems, tell)
+        shares = (at_once or slots) == 1
+        seen = _Seen(has_place, None if shares else folder)
+        checked = _check_runs(document, reader, seen, problems, tell)
     else:
         what = "nothing" if head.get("runs") is None else kind_of(head["runs"])
         problems.add("runs", f"a list of runs is expected, not {what}")
@@ -94,6 +98,14 @@ def batch_of(
         nprocs=slots,
         has_expected_times=checked.has_expected_times,
     )
+
+
+def _check_keys(head: dict[str, Any], problems: Problems, tell: Callable[[str], None]) -> None:
+    for key in head:
+        if key not in _HEAD_KEYS:
+            problems.add("", unknown_key(key, _HEAD_KEYS))
+    for note in islice(env_notes(f"{problems.name}: env", head.get("env")), _MANY_NOTES):
+        tell(note)
 
 
 def _defaults(
@@ -130,31 +142,62 @@ def _slots(head: dict[str, Any], override: Optional[int], problems: Problems) ->
     return slots
 
 
+class _Seen:
+    """The places of the runs seen so far, and whether two are in each other's way.
+
+    Without `has_place` output paths are not the real ones, and not compared. `folder` is where a relative
+    `local_results_dir` begins; None: never two runs are live at once, and they may share one.
+    """
+
+    def __init__(self, has_place: bool, folder: Optional[str]) -> None:
+        self._outputs = OutputPaths() if has_place else None
+        self._results = OutputPaths() if folder is not None else None
+        self._folder = folder or ""
+
+    def add(self, run: Run) -> None:
+        if self._outputs is not None:
+            self._outputs.add(run.remote_output_path)
+        if self._results is not None and run.local_results_dir is not None:
+            self._results.add(results_folder(run.local_results_dir, self._folder))
+
+    def look_again(
+        self,
+        runs: Callable[[], Iterator[tuple[int, Run]]],
+        problems: Problems,
+        place: Callable[[int], str],
+    ) -> None:
+        """Tell what clashes; goes through the runs once more if anything may."""
+        outputs = Clashes(self._outputs.suspects() if self._outputs else frozenset())
+        suspects = self._results.suspects() if self._results else frozenset()
+        results = Clashes(suspects, "local_results_dir", _OWN_FOLDERS)
+        if not (outputs.has_suspects or results.has_suspects):
+            return
+        for number, run in runs():
+            outputs.add(number, run.remote_output_path)
+            if results.has_suspects and run.local_results_dir is not None:
+                results.add(number, results_folder(run.local_results_dir, self._folder))
+        outputs.tell(problems, place)
+        results.tell(problems, place)
+
+
 def _check_runs(
     document: Document,
     reader: RunReader,
-    has_place: bool,
+    seen: _Seen,
     problems: Problems,
     tell: Callable[[str], None],
 ) -> _Checked:
-    """Look at every run once, and twice where outputs may clash.
-
-    Without `has_place` the runs' places are not the real ones, and not compared.
-    """
+    """Look at every run once, and twice where places may clash."""
     length, has_expected_times = 0, False
-    paths = OutputPaths()
     for _, run in reader.runs(_noted(document, reader, problems.name, tell), problems):
         length += 1
         has_expected_times |= run.expected_time is not None
-        paths.add(run.remote_output_path)
+        seen.add(run)
     if length == 0 and not problems.count:
         problems.add("runs", "there is none; a batch has at least one run")
-    suspects = paths.suspects() if has_place else frozenset()
-    if suspects:
-        clashes = Clashes(suspects)
-        for number, run in reader.runs(document.raw_runs(), Problems(problems.name)):
-            clashes.add(number, run.remote_output_path)
-        clashes.tell(problems, document.place)
+    seen.look_again(
+        lambda: reader.runs(document.raw_runs(), Problems(problems.name)), problems, document.place
+    )
     return _Checked(length, has_expected_times)
 
 
@@ -164,8 +207,8 @@ def _noted(
     """The raw runs; tells on the way what is allowed but odd."""
     told = 0
     for number, raw in enumerate(document.raw_runs()):
-        if type(raw) is dict and "matrix" in raw and told < _MANY_NOTES:
-            for note in reader.matrix_notes(number, raw):
+        if told < _MANY_NOTES and type(raw) is dict and is_notable(raw):
+            for note in islice(reader.notes(number, raw), _MANY_NOTES - told):
                 tell(f"{name}: {note}")
                 told += 1
         yield raw

@@ -12,10 +12,12 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
 
 from sc.documents.problems import Problems, Wrong, shown
 from sc.documents.scalars import filled_text
+from sc.documents.variables import expanded, has_variable
 from sc.paths import JOBS
 
 _SEGMENT = r"[A-Za-z0-9_=@%+,-][A-Za-z0-9_=@%+,. -]*"
@@ -24,6 +26,8 @@ _PLAIN_RELATIVE = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 _LONGEST_PLAIN = 200
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(s3|sfs|file):", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""What Python makes of a byte that is not UTF-8, as the name of the current folder may hold it."""
 _LONGEST_KEY = 960
 """Bytes. S3 takes keys of 1,024, and `attempts/<n>/stdout` and the like come below."""
 _LONGEST_SEGMENT = 255
@@ -33,15 +37,17 @@ _SUSPECTS = 10_000
 
 def absolute(value: object, folder: str) -> str:
     """The batch's own output path; a relative one is a folder below `folder`."""
-    place = filled_text(value)
-    if _SCHEME.match(place) or place.startswith("/"):
-        return _normal(place)
+    written = place = filled_text(value)
+    if not _SCHEME.match(place):
+        place = expanded(place)
+    if _SCHEME.match(place) or written.startswith("/"):
+        return _final(place)
     # Here `..` is a person's way to point to a folder of theirs, and it is resolved at once.
-    return _normal(os.path.normpath(os.path.join(folder, os.path.expanduser(place))))
+    return _final(os.path.normpath(os.path.join(folder, place)))
 
 
 def below(value: object, batch_path: str) -> str:
-    """The output path of a run; a relative one lies below the batch's."""
+    """The output path of a run; a relative one lies below the batch's, and is a key where that is one."""
     if isinstance(value, str) and len(value) < _LONGEST_PLAIN:
         # Nearly all of a million are of this kind, and nothing is to be done to them.
         if _PLAIN_ABSOLUTE.fullmatch(value):
@@ -49,18 +55,47 @@ def below(value: object, batch_path: str) -> str:
         if _PLAIN_RELATIVE.fullmatch(value) and len(batch_path) < _LONGEST_PLAIN:
             return f"{batch_path}/{value}"
     place = filled_text(value)
-    if not _SCHEME.match(place) and not place.startswith("/"):
-        place = f"{batch_path}/{place}"
-    place = _normal(place)
+    if not _SCHEME.match(place):
+        if place.startswith("/") or not batch_path.startswith(("s3://", "sfs://")):
+            place = expanded(place)
+        if not _SCHEME.match(place) and not place.startswith("/"):
+            place = f"{batch_path}/{place}"
+    place = _final(place)
     if _comparable(f"{place}/").startswith(f"{_comparable(batch_path)}/{JOBS}/"):
         raise Wrong(f"{shown(place)} lies in {JOBS}, which sc keeps for itself")
     return place
+
+
+def results_folder(written: str, folder: str) -> str:
+    """A run's `local_results_dir`, to be compared: relative ones begin in `folder`, and links of this machine
+    are followed."""
+    path = written
+    if len(written) >= _LONGEST_PLAIN or not _PLAIN_ABSOLUTE.fullmatch(written):
+        path = os.path.normpath(os.path.join(folder, os.path.expanduser(written)))
+    above, _, name = path.rpartition("/")
+    path = f"{_real(above)}/{name}"
+    return "/" + (os.path.realpath(path) if os.path.islink(path) else path).strip("/")
+
+
+@lru_cache(maxsize=1000)
+def _real(folder: str) -> str:
+    """Most runs name folders in the same one."""
+    return os.path.realpath(folder or "/").rstrip("/")
+
+
+def _final(place: str) -> str:
+    """As `_normal`, and the same when it is read again, as the parts of a job are: a folder in whose name there
+    is still something like a variable is written with a scheme, where nothing is filled in."""
+    place = _normal(place)
+    return f"file://{place}" if place.startswith("/") and has_variable(place) else place
 
 
 def _normal(place: str) -> str:
     """One slash between segments, none at the end, and nothing that a storage cannot keep."""
     if _CONTROL.search(place):
         raise Wrong(f"{shown(place)} contains a control character")
+    if not place.isascii() and _LONE_SURROGATE.search(place):
+        raise Wrong(f"{shown(place)} contains bytes that are not UTF-8; name another folder")
     scheme, rest = _split(place)
     segments = [one for one in rest.split("/") if one not in ("", ".")]
     if ".." in segments:
@@ -145,14 +180,24 @@ def _contains(ordered: list[int], number: int) -> bool:
 
 
 class Clashes:
-    """The second look: which of the suspected paths are really in each other's way."""
+    """The second look: which of the suspected paths are really in each other's way.
 
-    def __init__(self, suspects: frozenset[int]) -> None:
+    `key` is that of the paths in the file; `advice` ends each sentence.
+    """
+
+    def __init__(
+        self, suspects: frozenset[int], key: str = "remote_output_path", advice: str = ""
+    ) -> None:
         self._suspects = suspects
+        self._key, self._advice = key, advice
         self._owners: dict[str, int] = {}
         self._same: list[tuple[int, str, int]] = []
         self._same_untold = 0
         self._inside: list[tuple[int, str, str]] = []
+
+    @property
+    def has_suspects(self) -> bool:
+        return bool(self._suspects)
 
     def add(self, number: int, path: str) -> None:
         """`number` says which run it is, as `place` of `tell` understands it."""
@@ -174,15 +219,14 @@ class Clashes:
             also = f"that of {place(owner)}"
             if owner == number:
                 also = "that of another combination of its matrix"
-            problems.add(f"{place(number)}.remote_output_path", f"{_whole(path)} is also {also}")
+            sentence = f"{_whole(path)} is also {also}{self._advice}"
+            problems.add(f"{place(number)}.{self._key}", sentence)
         problems.count += self._same_untold
         for number, path, above in self._inside:
             if above in self._owners:
                 owner = self._owners[above]
-                problems.add(
-                    f"{place(number)}.remote_output_path",
-                    f"{_whole(path)} lies inside that of {place(owner)}, {_whole(above)}",
-                )
+                sentence = f"{_whole(path)} lies inside that of {place(owner)}, {_whole(above)}"
+                problems.add(f"{place(number)}.{self._key}", sentence + self._advice)
 
     def _add_same(self, number: int, path: str, owner: int) -> None:
         if len(self._same) < _SUSPECTS:

@@ -16,9 +16,10 @@ from sc.documents.json_text import JsonError, read_json
 from sc.documents.problems import Problems, Wrong, kind_of, shown, unknown_key
 from sc.documents.scalars import Plain
 from sc.documents.source import open_file
+from sc.documents.variables import dropped_names, environment, folder_of_machine
 from sc.documents.yaml_text import YamlError, read_yaml
 from sc.errors import InputError
-from sc.model import Recipe
+from sc.model import Batch, Recipe
 
 MOST_MACHINES = 10_000
 _LARGEST_FILE = 4 * 1024**2
@@ -111,6 +112,15 @@ def read_recipe(path: str, overrides: Mapping[str, object] = {}) -> RecipeFile:
     recipe, commands = _recipe(spec, problems)
     problems.raise_if_any()
     return RecipeFile(recipe, {**raw, "spec": spec}, commands)
+
+
+def check_names(path: str, recipe: Recipe, batch: Batch) -> None:
+    """Raise InputError if a command of the batch would not get a variable of the recipe. `path` is the recipe's."""
+    dropped = dropped_names(recipe.environment_variables)
+    if dropped and any(isinstance(run.cmd, str) for run in batch.runs):
+        problems = Problems(path)
+        problems.add("spec.environment_variables", dropped)
+        raise problems.error()
 
 
 def _document(path: str) -> dict[str, Any]:
@@ -242,9 +252,9 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "name": _name,
     "instance_type": _instance_types,
     "scale": _scale,
-    "working_directory": scalars.filled_text,
+    "working_directory": folder_of_machine,
     "start_script": scalars.text,
-    "environment_variables": scalars.variables,
+    "environment_variables": environment,
     "use_spot_instance": scalars.switch,
     "image": scalars.filled_text,
     "disk_space": scalars.gibibytes,

@@ -13,7 +13,8 @@ from typing import Any, Optional
 from sc.documents import scalars
 from sc.documents.matrix import Matrix
 from sc.documents.outputs import below
-from sc.documents.problems import Problems, Wrong, kind_of, unknown_key
+from sc.documents.problems import Problems, Wrong, kind_of, shown, unknown_key
+from sc.documents.variables import dropped_names, environment, folder_of_machine, known_variables
 from sc.model import Run
 
 _MOST_RETRIES = 1000
@@ -39,22 +40,37 @@ def _retries(value: object) -> int:
 SHARED: Mapping[str, Callable[[object], Any]] = {
     "timeout": scalars.seconds,
     "retries": _retries,
-    "env": scalars.variables,
+    "env": environment,
     "gpus": scalars.gpus,
-    "working_directory": scalars.filled_text,
+    "working_directory": folder_of_machine,
     "expected_time": scalars.seconds,
 }
 """Keys of a run that the batch may give for all, in the order of Run's last fields."""
 
 _OWN: Mapping[str, Callable[[object], Any]] = {
     "cmd": scalars.command,
-    "local_results_dir": scalars.filled_text,
+    "local_results_dir": folder_of_machine,
     **SHARED,
 }
 _SKIPPED = {"status", "status_code"}
 """Saturn Cloud's client writes them into its batch files; the storage knows better."""
 _KEYS = {*_OWN, *_SKIPPED, "remote_output_path", "matrix"}
 _HINTED = _KEYS - _SKIPPED
+
+
+def is_notable(raw: Mapping[str, Any]) -> bool:
+    """Whether `RunReader.notes` may have something to tell of a run; of most of a million it has not."""
+    env = raw.get("env")
+    return "matrix" in raw or (type(env) is dict and "$" in "".join(map(str, env.values())))
+
+
+def env_notes(place: str, env: object) -> Iterator[str]:
+    """Of an `env` as it was written: values that look as if something should be filled in."""
+    if not isinstance(env, dict):
+        return
+    for name, content in env.items():
+        for written in known_variables(name, content, env) if isinstance(content, str) else ():
+            yield f"{place}: {shown(name)}: {shown(written)} is not filled in; the command gets these letters"
 
 
 class RunReader:
@@ -67,6 +83,7 @@ class RunReader:
         self._defaults = defaults
         self._place = place
         self._shared = {key: getattr(defaults, key) for key in SHARED}
+        self._dropped = dropped_names(defaults.env)
 
     def runs(self, raw_runs: Iterable[Any], problems: Problems) -> Iterator[tuple[int, Run]]:
         """All runs in order, those of a matrix one by one, with the numbers of their elements."""
@@ -85,14 +102,25 @@ class RunReader:
                     break  # the other combinations would say the same
                 yield number, run
 
-    def matrix_notes(self, number: int, raw: dict[str, Any]) -> list[str]:
-        """What is allowed in a matrix, but is hardly what its author wants."""
+    def notes(self, number: int, raw: dict[str, Any]) -> Iterator[str]:
+        """What is allowed in a run, but is hardly what its author wants."""
+        place = self._place(number)
+        yield from env_notes(f"{place}.env", raw.get("env"))
+        if raw.get("matrix") is None:
+            return
         try:
-            unused = Matrix(raw["matrix"]).unused(raw)
+            matrix = Matrix(raw["matrix"])
         except Wrong:
-            return []
-        place = f"{self._place(number)}.matrix"
-        return [f"{place}: {{{name}}} is asked for nowhere in this run" for name in unused]
+            return
+        for name in matrix.unused(raw):
+            yield f"{place}.matrix: {{{name}}} is asked for nowhere in this run"
+        for written, name in matrix.misspelt(raw).items():
+            yield (
+                f"{place}: {{{written}}} is no name of its matrix and stays as it is, did you mean {{{name}}}?"
+            )
+        shared = {key: value for key, value in self._shared.items() if key not in raw}
+        for key in matrix.asked_for(shared):
+            yield f"{place}.matrix: nothing is filled in in the {key} of the batch; write it into the run"
 
     def _run(
         self, raw: dict[str, Any], index: int, number: int, problems: Problems
@@ -114,6 +142,8 @@ class RunReader:
                 self._add(problems, number, key, str(wrong))
         if "cmd" not in raw:
             self._add(problems, number, "cmd", "is missing; write the command to run")
+        if self._dropped or "env" in own:
+            self._check_names(own, number, problems)
         if problems.count > before:
             return None
         if "remote_output_path" not in own:
@@ -124,10 +154,22 @@ class RunReader:
             return Run(own["cmd"], own["remote_output_path"], None, *self._shared.values())
         return Run(**{**self._shared, **own})
 
+    def _check_names(self, own: Mapping[str, Any], number: int, problems: Problems) -> None:
+        """Of variables: only a command that is a text goes through a shell."""
+        if isinstance(own.get("cmd"), str):
+            if self._dropped:
+                problems.add("env", self._dropped)
+                self._dropped = ""  # told once, and not for each of a million runs
+            dropped = dropped_names(own.get("env", {}))
+            if dropped:
+                self._add(problems, number, "env", dropped)
+
     def _combinations(
         self, raw: object, number: int, problems: Problems
     ) -> Iterator[dict[str, Any]]:
-        if not isinstance(raw, dict):
+        if isinstance(raw, Wrong):
+            self._add(problems, number, "", str(raw))
+        elif not isinstance(raw, dict):
             tip = f"; write cmd: {raw[:80]}" if isinstance(raw, str) and raw.isprintable() else ""
             self._add(problems, number, "", f"a run is a mapping with cmd, not {kind_of(raw)}{tip}")
         elif raw["matrix"] is None:
@@ -138,7 +180,11 @@ class RunReader:
             except Wrong as wrong:
                 self._add(problems, number, "matrix", str(wrong))
                 return
-            yield from matrix.runs(raw)
+            before = problems.count
+            for key, sentence in matrix.refused(raw):
+                self._add(problems, number, key, sentence)
+            if problems.count == before:
+                yield from matrix.runs(raw)
 
     def _add(self, problems: Problems, number: int, key: str, sentence: str) -> None:
         if problems.can_show_more:

@@ -21,13 +21,22 @@ PIECE = 256 * 1024
 """Bytes that are read at a time."""
 _BEGINNING = 64 * 1024
 _MOST_FROM_STDIN = 16 * 1024**3
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+"""How compressed files begin."""
 
 
 class Source:
-    """An open, regular file. `name` is what people see."""
+    """An open, regular file. `name` is what people see; `is_stream` says that it came through a pipe."""
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, is_stream: bool = False) -> None:
         self.name = name
+        self.is_stream = is_stream
         self._descriptor = descriptor
         weakref.finalize(self, os.close, descriptor)
         self.size = os.fstat(descriptor).st_size
@@ -56,6 +65,11 @@ class Source:
     def beginning(self) -> str:
         """Enough of the text to see what kind it is; wrong bytes are replaced."""
         return os.pread(self._descriptor, _BEGINNING, 0).decode("utf-8-sig", "replace")
+
+    def packed_by(self) -> str:
+        """The word for how the bytes are compressed; empty if they are not."""
+        begin = os.pread(self._descriptor, 6, 0)
+        return next((word for magic, word in _PACKED.items() if begin.startswith(magic)), "")
 
     def check_unchanged(self) -> None:
         if self._state_now() != self._state:
@@ -114,7 +128,7 @@ def spool(stream: BinaryIO, name: str) -> Source:
                     raise InputError(f"{name}: is larger than 16 GiB; give it as a file.")
                 kept.write(piece)
             kept.flush()
-            return Source(os.dup(kept.fileno()), name)
+            return Source(os.dup(kept.fileno()), name, is_stream=True)
     except OSError as error:
         raise InputError(
             f"{name}: cannot be kept in {tempfile.gettempdir()}: {error.strerror}."

@@ -137,6 +137,10 @@ def _shared(place: str, rest: str, environ: Mapping[str, str]) -> Location:
         )
     if root.lower().startswith("sfs:"):
         raise InputError(f"{SFS_ROOT} is '{root}', but must be a folder or an s3:// place.")
+    if root.startswith(("~", "$")):
+        raise InputError(
+            f"{SFS_ROOT} is '{root}', which nothing fills in here: set it to the folder's own path."
+        )
     return resolve(child(root, rest), environ)
 
 

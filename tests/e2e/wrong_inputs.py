@@ -65,6 +65,72 @@ FILES = [
     batch("deep nesting", "[" * 100_000, "batch.json: "),
 ]
 
+SCRIPT = "cd build\nrm -rf ./*\ntouch pwned\n"
+
+
+def listed(title: str, data: bytes, told: str, name: str = "list.txt") -> Wrong:
+    """Something that is no list of commands, with a good output path."""
+    words = ["batch", name, "--remote-output-path", "out"]
+    return Wrong(title, words, [told], bytes_of={name: data})
+
+
+def piped(title: str, text: str, told: str) -> Wrong:
+    return Wrong(title, ["batch", "-", "--remote-output-path", "out"], [told], stdin=text)
+
+
+SCRIPTS = [
+    *(
+        listed(f"a script named {name}", SCRIPT.encode(), f"cmd: {command}", name)
+        for name, command in {
+            "clean.sh": "sh clean.sh",
+            "clean.SH": "sh clean.SH",
+            "clean it.sh": "sh 'clean it.sh'",
+            "clean.bash": "bash clean.bash",
+            "clean.py": "python3 clean.py",
+            "clean.slurm": "sh clean.slurm",
+            "clean.txt.bak": "sh clean.txt.bak",
+            "clean": "sh clean",
+            "Makefile": "make -f Makefile",
+            "clean.csv": "sh clean.csv",
+        }.items()
+    ),
+    *(
+        listed(f"#! in {name}", b"#!/bin/sh\n" + SCRIPT.encode(), f"cmd: sh {name}", name)
+        for name in ("s.sh", "s.txt", "s.json", "s.yaml", "s.TXT", "s")
+    ),
+    listed("#! of bash", b"#!/usr/bin/env -S bash -eu\ntouch x\n", "cmd: bash x.sh", "x.sh"),
+    listed("#! after a byte order mark", b"\xef\xbb\xbf#!/bin/sh\ntouch x\n", "#!"),
+    listed("#! after a blank line", b"\n  #!/bin/sh\ntouch x\n", "#!"),
+    piped("#! from a pipe", "#!/bin/sh\ntouch x\n", "cmd: sh FILE"),
+    listed(
+        "a script that writes a batch",
+        b"cat > b.yaml <<EOF\nruns:\n- cmd: x\nEOF\ntouch pwned\n",
+        "if it is a script, write it as the command of a run: cmd: sh make.sh",
+        "make.sh",
+    ),
+    listed("a directive", b"#DISBATCH PREFIX (cd x; \ntouch pwned\n", "line 1: '#DISBATCH"),
+    listed("a directive of Slurm", b"touch x\n#SBATCH --ntasks=4\n", "line 2: '#SBATCH"),
+    listed("a directive of LSF", b"#BSUB -n 4\ntouch x\n", "line 1: '#BSUB"),
+    listed("a directive of SGE", b"#$ -cwd\ntouch x\n", "line 1: '#$ -cwd'"),
+    piped("a directive from a pipe", "#PBS -l nodes=1\ntouch x\n", "line 1: '#PBS"),
+    listed("a line that goes on", b"touch \\\n  pwned\n", "line 1: ends with a backslash"),
+    listed("a line that goes on, CRLF", b"touch \\\r\n  pwned\r\n", "line 1: ends with a"),
+    listed("a line that goes on, blanks", b"touch a\n\ntouch \\ \nb", "line 3: ends with a"),
+    piped("a line that goes on, from a pipe", "touch \\\\\\\nb\n", "line 1: ends with a"),
+    listed(
+        "a here-document", b"cat <<'END'\ntouch pwned\nEND\n", "line 3: 'END' ends the here-doc"
+    ),
+    piped("a here-document from a pipe", "cat <<-EOF >x\ntouch y\n\tEOF\n", "line 3: 'EOF' ends"),
+    listed("CR for ends of lines", b"touch a\rtouch b\r", "line 1: contains a carriage return"),
+    listed("CR after a comment", b"# mine\rtouch a\rtouch b\r", "line 1: contains a carriage"),
+    listed("CR here and there", b"touch a\ntouch b\rtouch c\n", "line 2: contains a carriage"),
+    listed("YAML in a list", b"remote_output_path: o\nruns:\n- cmd: touch a\n", "or .yaml"),
+    listed("JSON in a list", BATCH.encode(), "end in .json"),
+    listed("gzip", b"\x1f\x8b\x08\x00list", "is compressed with gzip", "list.txt.gz"),
+    listed("zip named as JSON", b"PK\x03\x04list", "is compressed with zip", "b.json"),
+]
+
+
 BATCHES = [
     batch(
         "no runs", '{"remote_output_path": "out"}', "runs: a list of runs is expected, not nothing"
@@ -101,6 +167,64 @@ BATCHES = [
         "runs[0].cmd",
         "runs[1].retries",
         "runs[2]",
+    ),
+    runs(
+        "results of two runs in one folder",
+        '[{"cmd": "a", "local_results_dir": "r"}, {"cmd": "b", "local_results_dir": "./x/..//r/"}]',
+        "runs[1].local_results_dir",
+    ),
+    runs(
+        "results inside of another's",
+        '[{"cmd": "a", "local_results_dir": "~/r/x"}, {"cmd": "b", "local_results_dir": "~/r"}]',
+        "runs[0].local_results_dir",
+    ),
+    runs(
+        "results of a matrix in one folder",
+        '[{"cmd": "{a}", "local_results_dir": "r", "matrix": {"a": [1, 2]}}]',
+        "that of another combination of its matrix; two runs",
+    ),
+    runs(
+        "a name of the matrix, or a variable",
+        '[{"cmd": "x ${lr}", "env": {"A": "${lr}"}, "matrix": {"lr": [1]}}]',
+        "runs[0].cmd: ${lr} has two readings: write {lr} for",
+        "runs[0].env: ${lr} has two readings",
+    ),
+    runs("PATH and itself", '[{"cmd": "a", "env": {"PATH": "/x:$PATH"}}]', "runs[0].env: 'PATH'"),
+    runs(
+        "PATH and itself, if it is set",
+        '[{"cmd": ["a"], "env": {"P": "/x${P:+:$P}"}}]',
+        "$P is not filled in",
+    ),
+    runs("a name that sh drops", '[{"cmd": "a", "env": {"spark.master": "x"}}]', "'spark.master'"),
+    runs("names that sh drops", '[{"cmd": "a", "env": {"1a": "", "a-b": ""}}]', "'1a', 'a-b'"),
+    batch(
+        "a name that sh drops, for all",
+        '{"remote_output_path": "o", "env": {"a.b": ""}, "runs": [{"cmd": "a"}, {"cmd": "b"}]}',
+        "batch.json: env: /bin/sh drops",
+    ),
+    runs(
+        "variables in folders of a machine",
+        '[{"cmd": "a", "local_results_dir": "$HOME/r", "working_directory": "${X}"}]',
+        "runs[0].local_results_dir: '$HOME' is not filled in",
+        "runs[0].working_directory: '${X}'",
+    ),
+    runs(
+        "variables that are not set",
+        '[{"cmd": "a", "remote_output_path": "$NO_SUCH/x"}, {"cmd": "a", "remote_output_path": "${A:-b}/y"}]',
+        "runs[0].remote_output_path: the environment variable 'NO_SUCH' is not set",
+        "runs[1].remote_output_path: '${A:-b}' is not understood",
+    ),
+    batch(
+        "a home of nobody",
+        '{"remote_output_path": "~no-such-user/x", "runs": [{"cmd": "a"}]}',
+        "the home folder of 'no-such-user' is not known",
+    ),
+    Wrong(
+        "an empty variable in an option",
+        ["batch", "batch.json", "--remote-output-path", "$EMPTY/out"],
+        ["--remote-output-path: the environment variable 'EMPTY' is empty"],
+        {"batch.json": BATCH},
+        environment={"EMPTY": ""},
     ),
     batch("no output path", '{"runs": [{"cmd": "true"}]}', "remote_output_path: is missing"),
     batch(
@@ -175,6 +299,33 @@ RECIPES = [
         ["r.yaml: spec.scale", "batch.json: runs"],
         {"r.yaml": RECIPE.replace("2", "0"), "batch.json": BATCH.replace('{"cmd": "true"}', "")},
     ),
+    recipe(
+        "a variable for the machines' folder",
+        "  name: a\n  instance_type: local\n  working_directory: $HOME/x\n",
+        "spec.working_directory: '$HOME'",
+    ),
+    recipe(
+        "PATH and itself, of machines",
+        "  name: a\n  instance_type: local\n  environment_variables: {PATH: '/x:$PATH'}\n",
+        "spec.environment_variables: 'PATH'",
+    ),
+    recipe(
+        "a name that sh drops, of machines",
+        "  name: a\n  instance_type: local\n  environment_variables: {spark.master: x}\n",
+        "spec.environment_variables: /bin/sh drops",
+    ),
+    Wrong(
+        "results of two workers of this machine in one folder",
+        ["split", "r.yaml", "batch.json", "commands", "--nprocs", "1"],
+        ["batch.json: runs[0].local_results_dir"],
+        {
+            "r.yaml": RECIPE,
+            "batch.json": BATCH.replace(
+                '{"cmd": "true"}',
+                '{"cmd": "{a}", "local_results_dir": "r", "matrix": {"a": [1, 2]}}',
+            ),
+        },
+    ),
     Wrong(
         "a recipe of somebody else in the folder",
         ["split", "recipe.yaml", "batch.json", "."],
@@ -230,4 +381,4 @@ PLACES = [
     ),
 ]
 
-TABLE = [*FILES, *BATCHES, *WORDS, *RECIPES, *PLACES]
+TABLE = [*FILES, *SCRIPTS, *BATCHES, *WORDS, *RECIPES, *PLACES]

@@ -20,7 +20,8 @@ BATCH = (
 ).encode()
 MATRIX = (
     b'{"remote_output_path": "/out", "runs": [{"cmd": "train {lr} {seed}", "remote_output_path": "o/{lr}", '
-    b'"env": {"S": "{seed}"}, "matrix": {"lr": [0.10, 1e-3], "seed": [1, 2, 3]}}]}'
+    b'"env": {"S": "{seed}"}, "local_results_dir": "~/r{lr}/{{seed}}", '
+    b'"matrix": {"lr": [0.10, 1e-3], "seed": [1, 2, 3]}}]}'
 )
 YAML = b"""nprocs: 2
 remote_output_path: /out
@@ -120,7 +121,12 @@ _GOOD_TAR = (
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "batch_in_json": (BATCH, b'{"runs": []}'),
     "batch_in_yaml": (YAML, BATCH, MATRIX),
-    "batch_in_text": (b"# a\necho 1\n\n  echo 2\r\n", b"a\0b"),
+    "batch_in_text": (
+        b"# a\necho 1\n\n  echo 2\r\n",
+        b"a\0b",
+        b"#!/bin/sh\na",
+        b"cat <<'E'\na\\\n#DISBATCH x\nb\rc\nE",
+    ),
     "batch_by_looks": (BATCH, YAML, b"echo 1\n"),
     "batch_of_a_matrix": (MATRIX,),
     "json_as_a_stream": (b"\x05" + BATCH, b'\x01{"a":1.50,"runs":[1,{"b":2},{"c":"},{"}],"d":NaN}'),

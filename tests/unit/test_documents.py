@@ -81,6 +81,47 @@ def test_a_list_of_commands(write: Write) -> None:
     assert runs_of(batch) == [Run(cmd, f"/out/{n}") for n, cmd in enumerate(commands)]
 
 
+@pytest.mark.parametrize(
+    ("text", "commands"),
+    [
+        ("a\r\nb\r\n", ["a", "b"]),
+        ("\ufeffa\n", ["a"]),
+        ("a\\\\\nb # \\ x\n# c \\\nd", ["a\\\\", "b # \\ x", "d"]),
+        ("##SBATCH -n 1\n#PBS is gone\n# #BSUB -n\n#a\nb", ["b"]),
+        ("cat <<< EOF\nEOF\necho $((1<<4))\n4\n", ["cat <<< EOF", "EOF", "echo $((1<<4))", "4"]),
+        ("echo a << b", ["echo a << b"]),
+        ('[ "$A" = b ] && c', ['[ "$A" = b ] && c']),
+        ("{ a; }\nb", ["{ a; }", "b"]),
+        ("a #!b\nb", ["a #!b", "b"]),
+    ],
+)
+def test_a_list_with_odd_lines(write: Write, text: str, commands: list[str]) -> None:
+    batch = read_batch(write("list.txt", text), remote_output_path="/out")
+    assert [run.cmd for run in runs_of(batch)] == commands
+
+
+@pytest.mark.parametrize("name", ["batch", "b.conf", "b.txt.bak", "b.sh"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"remote_output_path": "/out", "runs": [{"cmd": "a"}]}',
+        "nprocs: 2\nremote_output_path: /out\nruns: [{cmd: a}]\n",
+        "--- {runs: [{cmd: a}], remote_output_path: /out}\n",
+    ],
+)
+def test_a_batch_of_another_ending_is_told_by_its_looks(write: Write, name: str, text: str) -> None:
+    assert runs_of(read_batch(write(name, text))) == [Run("a", "/out/0")]
+
+
+def test_a_script_in_a_bucket_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    def fetch(place: str, path: str) -> None:
+        Path(path).write_text("cd build\nrm -rf ./*\n")
+
+    with pytest.raises(InputError, match=r"^s3://b/x.sh: is no batch: .* cmd: sh x\.sh\.$"):
+        read_batch("s3://b/x.sh", fetch=fetch, remote_output_path="/out")
+    assert len(read_batch("s3://b/x.txt", fetch=fetch, remote_output_path="/out").runs) == 2
+
+
 def test_files_of_saturns_client(write: Write) -> None:
     run = {
         "remote_output_path": "sfs://internal/hugo/x/1",
@@ -217,8 +258,60 @@ class TestMatrix:
         cmd = "awk '{print $1}' ${HOME} {x} {{x}} {y}"
         runs = self.runs(write, cmd=cmd, matrix={"x": ["{y}", "{x}"]})
         assert [run.cmd for run in runs] == [
-            "awk '{print $1}' ${HOME} {y} {{y}} {y}",
-            "awk '{print $1}' ${HOME} {x} {{x}} {y}",
+            "awk '{print $1}' ${HOME} {y} {x} {y}",
+            "awk '{print $1}' ${HOME} {x} {x} {y}",
+        ]
+
+    @pytest.mark.parametrize(
+        ("written", "text"),
+        [
+            ("{x}", "1"),
+            ("{{x}}", "{x}"),
+            ("{{{x}}}", "{1}"),
+            ("{{{{x}}}}", "{{x}}"),
+            ("${{x}}", "${x}"),
+            ('{"a":{"b":{x}}}', '{"a":{"b":1}}'),
+            ("{{x}: 2}", "{1: 2}"),
+            ("{x}{x}{{x}}", "11{x}"),
+            ("$x ${x:-2} ${#x} ${xx} ${y}", "$x ${x:-2} ${#x} ${xx} ${y}"),
+            ("awk '{print}'", "awk '{print}'"),
+            ("docker inspect -f '{{.ID}} {{ID}} {{ x }}'", "docker inspect -f '{{.ID}} {{ID}} {{ x }}'"),
+            ('{"x": {}, "y": {"z": 1}} {1..9} {a,b} { x; } {x', '{"x": {}, "y": {"z": 1}} {1..9} {a,b} { x; } {x'),
+            ("{" * 50_000 + "x", "{" * 50_000 + "x"),
+        ],
+    )  # fmt: skip
+    def test_braces_around_names_only(self, write: Write, written: str, text: str) -> None:
+        (run,) = self.runs(write, cmd=[written], matrix={"x": [1]})
+        assert run.cmd == (text,)
+
+    def test_braces_without_a_matrix_stay(self, write: Write) -> None:
+        (run,) = self.runs(write, cmd="{x} {{x}} ${x}", env={"A": "{{x}}"}, matrix=None)
+        assert (run.cmd, run.env) == ("{x} {{x}} ${x}", {"A": "{{x}}"})
+
+    def test_folders_of_a_run_are_filled_in(self, write: Write) -> None:
+        folders = {"local_results_dir": "/r/{x}", "working_directory": "~/{x}{{x}}"}
+        runs = self.runs(write, cmd="c", matrix={"x": ["a", "b"]}, **folders)
+        assert [(run.local_results_dir, run.working_directory) for run in runs] == [
+            ("/r/a", "~/a{x}"),
+            ("/r/b", "~/b{x}"),
+        ]
+
+    def test_a_name_that_is_nearly_one_is_told_and_allowed(self, write: Write) -> None:
+        run = {
+            "cmd": "{lrr} {LR} {lr} {print} {seed} {{sed}}",
+            "working_directory": "{seeds}",
+            "matrix": {"lr": [1], "seed": [2]},
+        }
+        document = {"remote_output_path": "/o", "env": {"A": "{lr}"}, "runs": [run]}
+        told: list[str] = []
+        path = write("b.json", json.dumps(document))
+        (made,) = read_batch(path, tell=told.append).runs
+        assert made.cmd == "{lrr} {LR} 1 {print} 2 {{sed}}"
+        assert [line[len(path) + 2 :] for line in told] == [
+            "runs[0]: {LR} is no name of its matrix and stays as it is, did you mean {lr}?",
+            "runs[0]: {lrr} is no name of its matrix and stays as it is, did you mean {lr}?",
+            "runs[0]: {seeds} is no name of its matrix and stays as it is, did you mean {seed}?",
+            "runs[0].matrix: nothing is filled in in the env of the batch; write it into the run",
         ]
 
     def test_without_a_path_the_runs_are_numbered_through(self, write: Write) -> None:
@@ -254,6 +347,8 @@ class TestMatrix:
         ('{"remote_output_path": "/o", "runs": [{"cmd": "a"}]}', "a"),
         ("remote_output_path: /o\nruns:\n- cmd: b\n", "b"),
         ("# my commands\n{ c; }\n", "{ c; }"),
+        ("{remote_output_path: /o, runs: [{cmd: d}]}", "d"),
+        ("'runs':\n- cmd: e\nremote_output_path: /o\n", "e"),
     ],
 )
 def test_what_comes_from_a_pipe_is_told_by_its_looks(text: str, cmd: str) -> None:

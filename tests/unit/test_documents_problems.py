@@ -196,6 +196,55 @@ def test_combinations_of_a_matrix_with_the_same_path(tmp_path: Path) -> None:
     )
 
 
+def shared(
+    tmp_path: Path, *folders: str, nprocs: Optional[int] = None, **options: Any
+) -> list[str]:
+    """What is told of runs with these folders for their results."""
+    runs = [{"cmd": "a", "local_results_dir": folder} for folder in folders]
+    document = {"remote_output_path": "/o", "runs": runs, "nprocs": nprocs}
+    told = problems(tmp_path, "b.json", document, folder="/work", **options)
+    assert all("two runs that are live at once cannot share it" in line for line in told)
+    return [
+        line.partition(": ")[2].partition(";")[0].replace(".local_results_dir", "") for line in told
+    ]
+
+
+@pytest.mark.parametrize("nprocs", [None, 2])
+def test_results_folders_shared_by_live_runs(tmp_path: Path, nprocs: Optional[int]) -> None:
+    folders = ["r/a", "/work/r/./a/", "x/../r//a", "/q", "r/a/b", "~/h", os.path.expanduser("~/h")]
+    assert shared(tmp_path, *folders, nprocs=nprocs) == [
+        "runs[1]: '/work/r/a' is also that of runs[0]",
+        "runs[2]: '/work/r/a' is also that of runs[0]",
+        f"runs[6]: {os.path.expanduser('~/h')!r} is also that of runs[5]",
+        "runs[4]: '/work/r/a/b' lies inside that of runs[0], '/work/r/a'",
+    ]
+
+
+def test_results_folders_shared_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    runs = [{"cmd": "a", "local_results_dir": "r"}] * 3
+    path.write_text(json.dumps({"remote_output_path": "/o", "runs": runs}))
+    assert len(read_batch(str(path), nprocs=1).runs) == 3
+    assert len(read_batch(str(path), at_once=1).runs) == 3
+    with pytest.raises(InputError, match="local_results_dir"):
+        read_batch(str(path), nprocs=1, at_once=2)
+    with pytest.raises(InputError, match="local_results_dir"):
+        read_batch(str(path))
+
+
+def test_results_folders_shared_by_links(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "deep").symlink_to("link/b")
+    folders = [f"{tmp_path}/{name}" for name in ("a/b", "link/b", "deep", "link/c")]
+    assert [line.partition(":")[0] for line in shared(tmp_path, *folders)] == ["runs[1]", "runs[2]"]
+
+
+def test_results_folders_shared_by_two_of_many_runs(tmp_path: Path) -> None:
+    folders = [f"/r/{number % 4999}" for number in range(5000)]
+    assert shared(tmp_path, *folders) == ["runs[4999]: '/r/0' is also that of runs[0]"]
+
+
 DEEP_RUN = '{"runs": [' + "[" * 90_000
 DEEP_JSON = '{"jobs": ' + "[" * 90_000
 
