@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
-from sc.codes import BEHIND, ranges
+from sc.codes import ranges
 from sc.errors import ScError, StorageError
-from sc.paths import JOBS
+from sc.paths import BEHIND, JOBS
 from sc.pulling.crew import Crew
 from sc.pulling.memory import Item, Memory
 from sc.pulling.selection import Selection

@@ -118,18 +118,21 @@ def test_every_run_is_handed_out_once_in_order(
         assert feed.is_over()
 
 
-def test_an_old_code_is_gone_before_its_run_is_handed_out(tmp_path: Path) -> None:
+def test_old_outputs_are_gone_before_their_run_is_handed_out(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "status_code").write_text("0")
-        (tmp_path / str(number) / "stdout").write_text("old")
+        for name in ("status_code", "stdout", "results/a", "attempts/1/stdout", "notes"):
+            path = tmp_path / str(number) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("0")
     with feeding(tmp_path, 3, far) as (feed, _):
         while (task := take(feed)) is not None:
-            assert not os.path.exists(task.run.remote_output_path + "/status_code")
-            assert os.path.exists(task.run.remote_output_path + "/stdout")
+            output = Path(task.run.remote_output_path)
+            assert [path for path in output.rglob("*") if path.is_file()] == [output / "notes"]
 
 
 def test_if_old_codes_cannot_be_removed_nothing_is_started(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/status_code").write_text("0")
     with feeding(tmp_path, 3, broken) as (feed, _):
         assert take(feed) is None
         assert feed.is_stopping()
