@@ -15,12 +15,13 @@ from typing import Optional
 
 import pytest
 
-from sc.errands import Errands
+from sc.errands import Answer, Errands
 from sc.errors import StorageError
 from sc.executor import Ending, Gauge, Task
 from sc.feed import CHUNK, FIRST_CHUNK, BatchFeed, Tally
 from sc.halting import Limit
 from sc.model import Outcome, Run
+from sc.previous_outputs import Previous, find_previous
 from sc.records import Records
 from sc.storage import Storage
 from sc.storage.router import AnyStorage
@@ -103,6 +104,25 @@ def take(feed: BatchFeed) -> Optional[Task]:
 
 def outcome(path: str, code: Optional[int] = 0, cause: str = "exit") -> Outcome:
     return Outcome(path, "0" * 16, code, cause, 1, "here", 0, 1.0, 2.0)
+
+
+def test_an_errand_answers_with_what_its_function_returned(tmp_path: Path) -> None:
+    for name in ("results/x", "status_code"):
+        path = tmp_path / "a" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0")
+    place = str(tmp_path / "a")
+    errands = Errands(far)
+    try:
+        numbers = [errands.ask(find_previous, [one]) for one in (place, "")]
+        answers: list[Answer] = []
+        while len(answers) < 2:
+            answers += errands.answers(LIMIT_SECONDS)
+    finally:
+        errands.close()
+    assert answers[0] == (numbers[0], "", {place: Previous(True, ("results/x",))})
+    assert (answers[1].number, answers[1].result) == (numbers[1], None)
+    assert answers[1].error
 
 
 @pytest.mark.parametrize("opening", [near, far])
