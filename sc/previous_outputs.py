@@ -211,12 +211,15 @@ class _Listing:
         start: Optional[str] = _start(self._zones)
         end = _end(self._zones)
         while start is not None:
-            listing, start = self._search.storage.list(self._group.place, start, end), None
+            before, listing = start, self._search.storage.list(self._group.place, start, end)
+            start, may_leap = None, True
             for number, entry in enumerate(listing, 1):
                 key = self._key(entry)
                 is_ours, leap = self._add(key)
-                if number % self._search.page == 0:
-                    # At a page's end a leap costs no request more than to go on.
+                may_leap = may_leap and (key > before or _tree(key) > _tree(before))
+                if number % self._search.page == 0 and may_leap:
+                    # At a page's end a leap costs no request more than to go on. A server that does not know
+                    # `start-after` begins anew each time: there it goes on.
                     start = leap if is_ours else self._next_zone(key)
                     if start is not None or not self._zones:
                         break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sc.errors import StorageError
 from sc.previous_outputs import MOST_OF_A_RUN, Previous, find_previous, remove_previous
+from sc.storage import Entry
 from tests.fakes.memory_storage import Clock, MemoryStorage
 from tests.fakes.stored_runs import OUT, stored
 
@@ -135,6 +136,22 @@ def test_outputs_of_others_between_the_runs_are_leapt_over() -> None:
     found = find_previous(storage, runs, OUT)
     assert sorted(found) == runs
     assert storage.requests["list"] <= 2 * len(runs)
+
+
+def test_a_server_without_start_after_is_read_to_the_end_once() -> None:
+    class Simple(MemoryStorage):
+        def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
+            return super().list(place, "", end_before)
+
+    storage = Simple(Clock())
+    for run in range(0, 100, 10):
+        stored(storage, f"{OUT}/{run:03}", b"0")
+    for other in range(100):
+        storage.put(f"{OUT}/{other:03}/notes", b"")
+    storage.requests.clear()
+    runs = [f"{OUT}/{run:03}" for run in range(0, 100, 10)]
+    assert sorted(find_previous(storage, runs, OUT, page=3)) == runs
+    assert storage.requests["list"] <= 2
 
 
 def test_runs_elsewhere_cost_a_list_for_each_folder() -> None:
