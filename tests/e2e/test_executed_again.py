@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from sc.storage import Storage, open_storage
 from tests.e2e.program import Program
 from tests.faulty_s3 import FaultyS3, faulty_s3
+from tests.processes.conftest import wait_until
 from tests.servers import S3Server
 
 RECIPE = "type: job\nspec: {name: again, instance_type: local, scale: 2}\n"
@@ -116,6 +118,28 @@ def test_a_skipped_run_keeps_all_that_it_has(place: Place) -> None:
     after = place.objects()
     assert {key: data for key, data in after.items() if key.startswith("a/")} == before
     assert sorted(set(after) - set(before)) == expected(["b"], *PRINTED, *ATTEMPT)
+
+
+def test_a_second_pull_has_what_the_last_execution_made(place: Place, tmp_path: Path) -> None:
+    place.write(dict.fromkeys(NAMES, FIRST), retries=1)
+    place.sc("batch", "batch.json")
+    place.sc("pull", "batch.json", "here")
+    mine = tmp_path / "here/a/results/mine"
+    mine.write_text("0")
+    pulled_at = time.time()
+    wait_until(lambda: time.time() > pulled_at + 2, "storages tell whole seconds")
+    place.write({**dict.fromkeys(NAMES, making("b")), "a": making("a")})
+    place.sc("batch", "batch.json")
+    told = json.loads(place.sc("pull", "batch.json", "here", "--json"))
+    # Of each run two of the attempt, and three results of which one run made one again.
+    assert told["removed"] == 5 * len(NAMES) - 1
+    here = {
+        str(path.relative_to(tmp_path / "here")): path.read_bytes()
+        for path in (tmp_path / "here").rglob("*")
+        if path.is_file() and path.name not in (".sc-pull", "mine")
+    }
+    assert here == place.objects()
+    assert mine.exists()
 
 
 @pytest.fixture(scope="module")
