@@ -81,7 +81,7 @@ def feeding(
     folder: Path, count: int, opening: Callable[[], Storage], fresh_below: str = ""
 ) -> Iterator[tuple[BatchFeed, Tally]]:
     runs = (Run("true", str(folder / str(number))) for number in range(count))
-    tally = Tally(count)
+    tally = Tally(total=count)
     records = Records(str(folder / ".sc/batch"), "w")
     errands = Errands(opening)
     try:
