@@ -21,6 +21,7 @@ from typing import NamedTuple, Optional
 from sc import paths
 from sc.errors import MissingError
 from sc.model import Run
+from sc.paths import BEHIND
 from sc.run_index import RunIndex
 from sc.storage import Entry, Storage
 
@@ -28,8 +29,6 @@ NONE, GARBAGE, NOT_STORED = -1, -2, -3
 """What stands for no code, for a `status_code` that holds something else than a code, and, among records, for a run
 that has ended, and whose outputs could not be stored."""
 THREADS = 16
-BEHIND = "/\U0010ffff"
-"""After a folder's name: behind all that is in it, and before whatever follows, by bytes as by tree."""
 _CODE_OF_TAG = {hashlib.md5(str(code).encode()).hexdigest(): code for code in range(256)}
 _PAGE = 1000
 _OBJECTS_PER_RUN = 3

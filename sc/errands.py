@@ -1,7 +1,7 @@
 """A process that goes to the storage for a loop that must not wait.
 
     loop ──number, function, arguments──▶ thread that takes errands in ──▶ function(storage, *arguments)
-         ◀──────── number, error ────────────────────────────────────────────┘
+         ◀──────── number, error, result ────────────────────────────────────┘
 
 The errands are done one after the other, in their order. A loop that has gone is noticed by its end of the pipe:
 what it had asked for is still done, and then the process leaves.
@@ -34,6 +34,8 @@ class Answer(NamedTuple):
 
     number: int
     error: str = ""
+    result: Any = None
+    """What the function returned, pickled on its way; None after an error."""
 
 
 class Errands:
@@ -134,8 +136,7 @@ def _serve(connection: Connection, is_fork: bool, open_storage: Callable[[], Sto
     for errand in _errands(connection):
         number, doing, arguments = pickle.loads(errand)
         try:
-            doing(storage, *arguments)
-            answer = Answer(number)
+            answer = Answer(number, result=doing(storage, *arguments))
         except ScError as error:
             answer = Answer(number, str(error))
         _answer(connection, answer)

@@ -1,8 +1,8 @@
 """A plain batch as the executor wants it: one run after the other, and told of every end.
 
-    runs ─▶ chunk ─▶ errand: remove old status codes ─▶ ready ─▶ executor ─▶ outcome ─▶ Tally, records
+    runs ─▶ chunk ─▶ errand: remove previous outputs ─▶ ready ─▶ executor ─▶ outcome ─▶ Tally, records
 
-A run whose outputs are written in place goes straight to `ready`: there the executor removes the old code itself.
+A run whose outputs are written in place goes straight to `ready`: there the executor removes the old ones itself.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
 from sc.halting import Limit
 from sc.model import COMPLETED, FAILED, LOST, NOT_STORED, Counts, Outcome, Run
+from sc.previous_outputs import find_previous, remove_previous
 from sc.records import PAUSE_SECONDS, Records
 from sc.storage import Storage
 
 CHUNK = 1000
-"""Runs that are looked after together: as many keys as one request of S3 can remove."""
+"""Runs that are looked after together: as many status codes as one request of S3 can remove."""
 FIRST_CHUNK = 50
 FAILURES = 5
 """So many of each kind are kept to be shown."""
@@ -96,14 +97,17 @@ class BatchFeed:
         records: Records,
         show: Show,
         fresh_below: str = "",
+        remote_output_path: str = "",
     ) -> None:
-        """Below `fresh_below`, if it is a place, lies nothing yet: no old code has to be removed there."""
+        """Below `fresh_below`, if it is a place, lies nothing yet: nothing has to be removed there. Most of the runs
+        have their outputs below `remote_output_path`: what lies there already is looked for with one listing."""
         self._runs: Iterator[Run] = iter(runs)
         self._tally = tally
         self._storage = storage
         self._errands = errands
         self._records = records
         self._show = show
+        self._place = remote_output_path
         self._fresh = paths.join(fresh_below, "") if fresh_below else ""
         self._ready: deque[Run] = deque()
         self._chunks: dict[int, list[Run]] = {}
@@ -120,7 +124,7 @@ class BatchFeed:
         """Why records are not stored; empty if all are."""
 
     def take(self) -> Optional[Task]:
-        """The next run whose old code is gone; none when too many have failed."""
+        """The next run whose old outputs are gone; none when too many have failed."""
         if self._tally.is_broken:
             return None
         if len(self._ready) <= CHUNK // 2 and not self._chunks and not self._is_read:
@@ -165,18 +169,15 @@ class BatchFeed:
         chunk = list(islice(self._runs, self._chunk))
         self._is_read = len(chunk) < self._chunk
         self._chunk = CHUNK
-        codes = [
-            paths.join(run.remote_output_path, paths.STATUS_CODE)
-            for run in chunk
-            if self._may_have_code(run.remote_output_path)
-        ]
-        if codes:
-            self._chunks[self._errands.ask(_forget, codes)] = chunk
+        places = [run.remote_output_path for run in chunk]
+        places = [place for place in places if self._may_have_outputs(place)]
+        if places:
+            self._chunks[self._errands.ask(_forget, places, self._place)] = chunk
         else:
             self._ready.extend(chunk)
 
-    def _may_have_code(self, place: str) -> bool:
-        """False for places where there can be none, and where the executor removes it itself."""
+    def _may_have_outputs(self, place: str) -> bool:
+        """False for places where there can be none, and where the executor removes them itself."""
         if self._fresh and place.startswith(self._fresh):
             return False
         return self._storage.local_path(place) is None
@@ -213,8 +214,8 @@ class BatchFeed:
         self._storing[self._errands.ask(_put, place, data)] = place, data
 
 
-def _forget(storage: Storage, places: list[str]) -> None:
-    storage.delete(places)
+def _forget(storage: Storage, places: list[str], below: str) -> None:
+    remove_previous(storage, find_previous(storage, places, below))
 
 
 def _put(storage: Storage, place: str, data: bytes) -> None:

@@ -12,6 +12,9 @@ STDOUT, STDERR, STATUS_CODE, RESULTS, ATTEMPTS = (
     "results",
     "attempts",
 )
+BEHIND = "/\U0010ffff"
+"""After a folder's name, as a bound of a listing: behind all that is in it, and before whatever follows, by bytes as
+by tree."""
 JOBS = ".sc"
 """The folder below a batch's output path under which each job keeps what it needs."""
 

@@ -165,9 +165,8 @@ def _given(*values: Any) -> list[Any]:
 def is_fresh(storage: Storage, remote_output_path: str) -> bool:
     """True if nothing but jobs' own keys lies below a batch's output path. Two requests."""
     inside = paths.JOBS + "/"
-    after = paths.JOBS + "0"  # "0" is the character after "/"
     before = storage.list(remote_output_path, end_before=inside)
-    behind = storage.list(remote_output_path, start_after=after)
+    behind = storage.list(remote_output_path, start_after=paths.JOBS + paths.BEHIND)
     return next(iter(before), None) is None and next(iter(behind), None) is None
 
 

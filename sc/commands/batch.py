@@ -134,15 +134,15 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
         f"sc: {_runs(total)}, {plan.nprocs} at a time, into {batch.remote_output_path}"
     )
     errands = Errands(open_storage)
-    url = paths.job(batch.remote_output_path, args.name)
     feed = BatchFeed(
         _ordered(args, batch, storage, total, shown.progress.tell),
         tally,
         storage,
         errands,
-        Records(url, worker_id()),
+        Records(paths.job(batch.remote_output_path, args.name), worker_id()),
         shown.show,
         fresh_below=_fresh(storage, batch.remote_output_path),
+        remote_output_path=batch.remote_output_path,
     )
     try:
         errands.begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sc.commands import at_hand
@@ -27,8 +27,9 @@ Examples:
   sc pull s3://bucket/out/.sc/backfill outputs --only stdout --only stderr
 
 BATCH is a batch file, a commands folder of split, or a job's URL. A second pull into the same folder
-fetches what has changed since; nothing is ever removed there. Exit code: 0 all of it is there, 2 bad
-input, 3 the storage said no, or a name cannot be kept in a folder; 130 interrupted.
+fetches what has changed since. Of runs that were executed again it removes what an earlier pull had
+fetched and they have no more; all else in the folder stays. Exit code: 0 all of it is there, 2 bad input,
+3 the storage said no, or a name cannot be kept in a folder; 130 interrupted.
 """
 
 
@@ -51,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="an object: runs, objects, fetched, bytes, unchanged, gone, unplaced, seconds",
+        help="an object: runs, objects, fetched, bytes, unchanged, gone, removed, unplaced, seconds",
     )
     return parser
 
@@ -65,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
     only = _kinds(args.only)
     storage = open_storage()
     batch = at_hand.read_at_hand(args.batch, storage, args.remote_output_path).batch
-    runs = _failed(storage, batch) if args.failed else _all(batch)
-    selection = Selection(batch.remote_output_path, runs, len(batch.runs), only)
+    runs = _failed(storage, batch) if args.failed else lambda: _all(batch)
+    selection = Selection(batch.remote_output_path, runs(), len(batch.runs), only)
     shown = _Shown(Progress(is_terminal(os.environ)))
-    pull = Pull(storage, open_storage, selection, os.path.abspath(args.dest), shown.show)
+    pull = Pull(storage, open_storage, selection, os.path.abspath(args.dest), shown.show, runs)
     try:
         pulled = pull.run()
     except BaseException:
@@ -95,11 +96,11 @@ def _all(batch: Batch) -> Iterator[str]:
     return (run.remote_output_path for run in batch.runs)
 
 
-def _failed(storage: Storage, batch: Batch) -> Iterator[str]:
+def _failed(storage: Storage, batch: Batch) -> Callable[[], Iterator[str]]:
     from sc.codes import each_code, read_codes
 
     codes = read_codes(storage, batch.remote_output_path, batch.runs)
-    return (run.remote_output_path for run, code in each_code(codes, batch.runs) if code)
+    return lambda: (run.remote_output_path for run, code in each_code(codes, batch.runs) if code)
 
 
 class _Shown:
@@ -153,4 +154,6 @@ def _tell(args: argparse.Namespace, runs: int, pulled: Pulled, seconds: float) -
     told = f"{pulled.fetched:,} objects fetched ({size(pulled.bytes)})"
     unchanged = f", {pulled.unchanged:,} were here already" if pulled.unchanged else ""
     gone = f", {pulled.gone:,} were removed meanwhile" if pulled.gone else ""
+    removed = f", {pulled.removed:,} removed here that their runs have no more"
+    gone += removed if pulled.removed else ""
     tell(f"{told}{unchanged}{gone}, of {reports.runs(runs)}, in {reports.duration(seconds)}")

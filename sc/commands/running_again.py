@@ -91,7 +91,7 @@ def and_save(
     folder: str,
     told: Told,
 ) -> ExitCode:
-    """As `sc batch` does it: the old code goes first, the new one comes last, and a record is kept."""
+    """As `sc batch` does it: the old outputs go first, the new code comes last, and a record is kept."""
     from sc.commands.batch import worker_id
     from sc.errands import Errands
     from sc.executor.loop import execute
@@ -100,12 +100,12 @@ def and_save(
     from sc.rerunning import LOOK_SECONDS, OneByOne
     from sc.storage import open_storage
 
-    storage.check(meant.batch.remote_output_path)
+    place = meant.batch.remote_output_path
+    storage.check(place)
     tally = Tally(total=count)
     errands = Errands(open_storage)
-    url = meant.job_url or paths.job(meant.batch.remote_output_path, NAME)
-    records = Records(url, worker_id())
-    inner = BatchFeed(runs, tally, storage, errands, records, lambda _, __: LOOK_SECONDS)
+    records = Records(meant.job_url or paths.job(place, NAME), worker_id())
+    inner = BatchFeed(runs, tally, storage, errands, records, lambda *_: LOOK_SECONDS, "", place)
     places = _places(storage, folder)
     feed = OneByOne(inner, told.echo, places, told.begin, told.end, lambda at: _get(storage, at))
     try:

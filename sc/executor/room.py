@@ -185,7 +185,7 @@ def make_room(sink: Sink, folder: str, start: Start) -> Room:
         if place is None:
             os.mkdir(folder)
         elif start.attempt == 1:
-            _make_empty(place)
+            make_empty(place)
         else:
             _remove_files(place)  # of this very attempt, if it has not come to its end before
         wanted = None
@@ -214,7 +214,7 @@ def remove_attempt(folder: str) -> None:
     remove_tree(folder)
 
 
-def _make_empty(output: str) -> None:
+def make_empty(output: str) -> None:
     """Make a run's output folder, or clear it. The mark goes first: what has none is not finished."""
     try:
         os.mkdir(output)

@@ -12,6 +12,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Optional
 
@@ -22,7 +23,7 @@ from sc.executor.fullness import Fullness, is_short
 from sc.executor.growth import LOOK_SECONDS, Growth
 from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Hurry, Left, Moving, Save, Saved
 from sc.executor.outcomes import interrupted, unstored
-from sc.executor.room import empty_wanted
+from sc.executor.room import empty_wanted, make_empty
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
 from sc.executor.saving import Effort, SaveQueue
 from sc.executor.scheduler import Live
@@ -98,7 +99,12 @@ class Stores:
         self._ended[self._add(kind, task, left, outcome.code, outcome.attempt)] = (task, outcome)
 
     def mark(self, task: Task, outcome: Outcome) -> None:
-        """Store the code of a run that was not started, and empty outputs."""
+        """Store the code of a run that was not started, and empty outputs, in place of what an earlier execution left:
+        in a folder that is removed by whoever starts the run."""
+        place = self._sink.local_path(task.run.remote_output_path)
+        if place is not None:
+            with suppress(OSError):  # storing meets the same, and tells it
+                make_empty(place)
         folder = f"{self._folder.path}/none-{self._numbers}"
         os.mkdir(folder)
         self.save(task, outcome, Left(folder, None))

@@ -4,7 +4,8 @@
      (key ranges)      (whose, what,      (memory)                            (fetching)       │
                         and where to)         ▲─────────────── what was fetched ──────────────┘
 
-Memory: 8 bytes a run, 16 bytes an object fetched before, and a few chunks. Nothing is ever removed from the folder.
+At the end `stale` removes what an earlier pull has fetched of runs that were executed again since, and nothing else.
+Memory: 8 bytes a run (24 if there was an earlier pull), 33 bytes an object fetched before, and a few chunks.
 """
 
 from __future__ import annotations
@@ -12,22 +13,25 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
-from sc.codes import BEHIND, ranges
+from sc.codes import ranges
 from sc.errors import ScError, StorageError
-from sc.paths import JOBS
+from sc.paths import BEHIND, JOBS, STATUS_CODE, STDERR, STDOUT
 from sc.pulling.crew import Crew
 from sc.pulling.memory import Item, Memory
 from sc.pulling.selection import Selection
+from sc.pulling.stale import Executions, Stale
 from sc.storage import Entry, Storage
 
 LISTERS = 4
 CHUNK = 64
 _CHUNKS_WAITING = 32
 _LOOK_SECONDS = 0.2
+_ALWAYS_STORED = tuple(f"/{name}" for name in (STATUS_CODE, STDERR, STDOUT))
 _PROBLEMS_KEPT = 20
 
 
@@ -42,6 +46,8 @@ class Pulled:
     unchanged: int = 0
     gone: int = 0
     """Removed between the listing and the fetching."""
+    removed: int = 0
+    """Files that an earlier pull has fetched, of runs that were executed again since and have them no more."""
     unplaced: int = 0
     """Whose names this machine cannot keep."""
     problems: list[str] = field(default_factory=list)
@@ -63,12 +69,18 @@ class Pull:
         selection: Selection,
         dest: str,
         show: Callable[[Pulled], None],
+        runs: Callable[[], Iterable[str]] = tuple,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """`runs` gives the output paths of the selection again, for what is to be removed of them."""
         self.pulled = Pulled()
         self._storage = storage
         self._selection = selection
         self._dest = dest
         self._show = show
+        self._runs = runs
+        self._now = now
+        self._executions = Executions()
         self._memory = Memory(dest)
         self._crew = Crew(open_storage, dest)
         self._chunks: queue.Queue[Optional[list[Item]]] = queue.Queue(_CHUNKS_WAITING)
@@ -93,6 +105,8 @@ class Pull:
             for _ in carriers:
                 self._put(None)
             self._wait(carriers)
+            if self._failure is None:
+                self.pulled.removed = self._remove_stale()
         finally:
             self._failure = self._failure or _Stopped()
             self._crew.close()
@@ -141,11 +155,14 @@ class Pull:
             self._failure = self._failure or error
 
     def _consider(self, entry: Entry, chunk: list[Item]) -> None:
+        self._note_execution(entry)
         item = self._selection.item(entry)
         if item is None:
             return
         problem = self._selection.problem(item)
-        is_here = not problem and self._memory.has(item, _modified(self._dest, item))
+        modified = -1 if problem else _modified(self._dest, item)
+        is_here = not problem and self._memory.has(item, modified)
+        self._memory.see(item)
         with self._lock:
             self.pulled.objects += 1
             self.pulled.unchanged += is_here
@@ -153,6 +170,22 @@ class Pull:
                 self.pulled.add_problem(problem)
         if not is_here and not problem:
             chunk.append(item)
+
+    def _note_execution(self, entry: Entry) -> None:
+        """Of what every execution of a run stores anew: its age tells when that was."""
+        if self._memory.is_empty() or not entry.is_age_sure:
+            return
+        if entry.place.endswith(_ALWAYS_STORED):
+            run = self._selection.run_of(entry.place)
+            if run is not None and run == entry.place.rpartition("/")[0]:
+                with self._lock:
+                    self._executions.note(run, self._now() - entry.age_seconds)
+
+    def _remove_stale(self) -> int:
+        if not self._memory.has_unseen():
+            return 0
+        stale = Stale(self._dest, self._selection, self._memory, self._executions)
+        return stale.remove(self._runs())
 
     def _put(self, chunk: Optional[list[Item]]) -> None:
         while self._failure is None:

@@ -1,7 +1,8 @@
-"""What has been fetched into a folder: `DEST/.sc-pull`, 16 bytes for each object, the last ones counting.
+"""What has been fetched into a folder: `DEST/.sc-pull`, two records of 16 bytes an object, the last ones counting.
 
-8 bytes stand for the path, 8 for the object's size and tag and the file's time of change. So an object is fetched
-again when it has changed, and also when somebody has changed the file here.
+In the first 8 bytes stand for the path, 8 for the object's size and tag and the file's time of change. So an object is
+fetched again when it has changed, and also when somebody has changed the file here. In the second, 8 stand for the
+object's place, 8 for the file's size and time: by it a file is known as ours when its object is gone.
 """
 
 from __future__ import annotations
@@ -49,27 +50,57 @@ class Memory:
             self._file.close()
             raise InputError(f"another 'sc pull' is writing to {dest}; name another DEST") from None
         self._keys, self._versions = self._read()
+        self._seen = bytearray(len(self._keys))
 
     def has(self, item: Item, modified: int) -> bool:
         """Whether the file that is here, last changed then, is this object as it is now."""
         if modified < 0:
             return False
-        key = _number(item.path)
-        place = bisect_right(self._keys, key) - 1
-        return (
-            place >= 0
-            and self._keys[place] == key
-            and self._versions[place] == _version(item, modified)
+        number = self._find(_number(item.path))
+        return number >= 0 and self._versions[number] == _version(item, modified)
+
+    def has_unseen(self) -> bool:
+        """Whether there are objects that an earlier pull has fetched and `see` was not told of."""
+        last = len(self._keys) - 1
+        return any(
+            not seen and (number == last or self._keys[number] != self._keys[number + 1])
+            for number, seen in enumerate(self._seen)
         )
+
+    def is_empty(self) -> bool:
+        """True if no earlier pull has fetched anything."""
+        return not self._keys
+
+    def see(self, item: Item) -> None:
+        """The object is still there."""
+        for key in (_number(item.path), _object_key(item.place)):
+            number = self._find(key)
+            if number >= 0:
+                self._seen[number] = 1
+
+    def is_stale(self, place: str, size: int, modified: int) -> bool:
+        """Whether the file that is here was fetched from that place by an earlier pull, has not been changed since, and
+        its object has not been seen by this pull."""
+        number = self._find(_object_key(place))
+        if number < 0 or self._seen[number]:
+            return False
+        return self._versions[number] == _file_version(size, modified)
 
     def add(self, item: Item, modified: int) -> None:
         """It is here now. On a full disk it may be forgotten, and is fetched again by the next pull."""
+        records = [_number(item.path), _version(item, modified)]
+        records += [_object_key(item.place), _file_version(item.size, modified)]
         with suppress(OSError):
-            self._file.write(array("Q", (_number(item.path), _version(item, modified))).tobytes())
+            self._file.write(array("Q", records).tobytes())
 
     def close(self) -> None:
         with suppress(OSError):
             self._file.close()
+
+    def _find(self, key: int) -> int:
+        """Where the last record with this key is, or -1."""
+        number = bisect_right(self._keys, key) - 1
+        return number if number >= 0 and self._keys[number] == key else -1
 
     def _read(self) -> tuple[array[int], array[int]]:
         self._file.seek(0)
@@ -94,3 +125,12 @@ def _number(text: str) -> int:
 
 def _version(item: Item, modified: int) -> int:
     return _number(f"{item.size} {item.tag} {modified}")
+
+
+def _object_key(place: str) -> int:
+    """Never that of a path, which has no NUL."""
+    return _number(f"\0{place}")
+
+
+def _file_version(size: int, modified: int) -> int:
+    return _number(f"{size} {modified}")

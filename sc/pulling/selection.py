@@ -57,13 +57,17 @@ class Selection:
 
     def item(self, entry: Entry) -> Optional[Item]:
         """What a listing tells of, if it is wanted."""
-        run = self._run_of(entry.place)
+        run = self.run_of(entry.place)
         if run is None:
             return None
         kind = entry.place[len(run) + 1 :].partition("/")[0]
-        if self._only and kind not in self._only:
+        if not self.is_kind(kind):
             return None
-        return Item(entry.place, entry.size, entry.tag, self._path(entry.place))
+        return Item(entry.place, entry.size, entry.tag, self.path(entry.place))
+
+    def is_kind(self, name: str) -> bool:
+        """Whether this is wanted of what lies at a run's output path."""
+        return not self._only or name in self._only
 
     def problem(self, item: Item) -> str:
         """Why the object can have no place below DEST; empty if it can."""
@@ -72,7 +76,8 @@ class Selection:
             return f"{item.place} has a name that cannot be kept in a folder"
         return ""
 
-    def _run_of(self, place: str) -> Optional[str]:
+    def run_of(self, place: str) -> Optional[str]:
+        """The output path of the wanted run that the object belongs to, or None."""
         run = place.rpartition("/")[0]
         while run and not self._is_wanted(run):
             run = run.rpartition("/")[0]
@@ -83,7 +88,8 @@ class Selection:
         place = bisect_left(self._keys, key)
         return place < len(self._keys) and self._keys[place] == key
 
-    def _path(self, place: str) -> str:
+    def path(self, place: str) -> str:
+        """Where below DEST a place goes."""
         if place.startswith(self._prefix):
             return place[len(self._prefix) :]
         scheme, found, rest = place.partition("://")

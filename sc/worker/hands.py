@@ -15,6 +15,7 @@ from sc.claims import Claim, done_note
 from sc.codes import GARBAGE, THREADS, Ended, read_code
 from sc.errors import InputError, StorageError
 from sc.model import Outcome, Run, command_hash
+from sc.previous_outputs import find_previous, remove_previous
 from sc.staging import Job, UnreadablePartError, read_part
 from sc.storage import Storage
 from sc.worker.part_count import PartCount
@@ -85,7 +86,7 @@ class Claimed:
         return True
 
     def fetch(self, claim: Claim) -> Fetched:
-        """Read a part that we have claimed, and have its runs' old codes removed.
+        """Read a part that we have claimed, and have what earlier executions of its runs left removed.
 
         Of a part that was begun before, only what its former holders have not ended is to be done.
         Raises UnreadablePartError for one that nobody can do, StorageError when it could not be read now.
@@ -98,7 +99,7 @@ class Claimed:
     def _fetch(self, claim: Claim) -> Fetched:
         runs = read_part(self._storage, self._job_url, claim.part)
         if not claim.was_begun:
-            self._forget([run for run in runs if self._may_have_code(run)])
+            self._forget([run for run in runs if self._may_have_outputs(run)])
             return Fetched(runs)
         todo, completed, failed = self._left_by_others(claim.part, runs)
         if claim.is_hopeless:
@@ -159,17 +160,16 @@ class Claimed:
                 failed += 1
         return todo, completed, failed
 
-    def _may_have_code(self, run: Run) -> bool:
+    def _may_have_outputs(self, run: Run) -> bool:
+        """False for those that nobody can have begun."""
         inside = self._job.remote_output_path.rstrip("/") + "/"
         return not (self._job.is_fresh and run.remote_output_path.startswith(inside))
 
     def _forget(self, runs: Sequence[Run]) -> None:
-        """Remove old codes; a folder's are removed by whoever starts the run. 1,000 to a request."""
-        self._storage.delete(
-            paths.join(run.remote_output_path, paths.STATUS_CODE)
-            for run in runs
-            if self._storage.local_path(run.remote_output_path) is None
-        )
+        """Remove what lies at their output paths. One LIST, and no more requests where nothing is found."""
+        places = [run.remote_output_path for run in runs]
+        found = find_previous(self._storage, places, below=self._job.remote_output_path)
+        remove_previous(self._storage, found)
 
     def _lost(self, run: Run, claim: Claim) -> Outcome:
         reason = (

@@ -13,9 +13,8 @@ from typing import Any, Callable
 
 import pytest
 
-from sc.codes import BEHIND
 from sc.errors import InputError, MissingError, StorageError
-from sc.paths import join
+from sc.paths import BEHIND, join
 from sc.storage import Storage, open_storage
 
 ODD_NAMES = [

@@ -40,6 +40,10 @@ class Tally(NamedTuple):
     """What a line has seen."""
 
     requests: int
+    lists: int
+    """Requests for a page of a listing."""
+    deletes: int
+    """Requests that remove something."""
     faults: Counter[str]
     """By kind; also `over the rate`, `wrong clock`, `expired key` and `outage`."""
 
@@ -94,7 +98,7 @@ class FaultyLine:
 
     def tally(self) -> Tally:
         told = self._order(do="tell", port=self.port)
-        return Tally(told["requests"], Counter(told["faults"]))
+        return Tally(told["requests"], told["lists"], told["deletes"], Counter(told["faults"]))
 
     def cut(self, how: str) -> None:
         """From now on connections are `refused`, or end in a `black hole`; also those that are there already."""

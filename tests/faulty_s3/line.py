@@ -43,6 +43,7 @@ class Line:
         self._rate, self._clock_seconds, self._most = rate, clock_seconds, most
         self._random, self._changed = random.Random(SEED), Condition()
         self._requests, self._faults = 0, Counter[str]()
+        self._lists = self._deletes = 0
         self._room, self._filled = (rate or 0.0) * BURST_SECONDS, time.monotonic()
         self._hurt_last: set[tuple[str, str]] = set()
         self._outage = ""
@@ -54,7 +55,8 @@ class Line:
 
     def tally(self) -> dict[str, Any]:
         with self._changed:
-            return {"requests": self._requests, "faults": dict(self._faults)}
+            counts = {"requests": self._requests, "lists": self._lists, "deletes": self._deletes}
+            return {**counts, "faults": dict(self._faults)}
 
     def cut(self, how: str) -> None:
         """Begin an outage, or end it."""
@@ -123,6 +125,8 @@ class Line:
     def _pass(self, exchange: Exchange) -> None:
         with self._changed:
             self._requests += 1
+            self._lists += exchange.head.is_list
+            self._deletes += exchange.head.is_delete
         self._fall_into_outage()
         refused = self._refused(exchange.head)
         if refused is not None:

@@ -49,6 +49,14 @@ class Head:
     def is_conditional(self) -> bool:
         return "if-match" in self.headers or "if-none-match" in self.headers
 
+    @property
+    def is_list(self) -> bool:
+        return self.method == "GET" and "list-type=2" in self.target
+
+    @property
+    def is_delete(self) -> bool:
+        return self.method == "DELETE" or (self.method == "POST" and "?delete" in self.target)
+
     def to_bytes(self) -> bytes:
         lines = [self.first_line, *(f"{name}: {value}" for name, value in self.fields)]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

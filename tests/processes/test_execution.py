@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -134,6 +135,17 @@ def test_retries_keep_what_was_printed(execution: Execution) -> None:
     assert execution.read("0/attempts/2/stdout") == "try 2\n"
     assert execution.read("0/results/n") == "3\n"
     assert not (execution.out / "1" / "attempts").exists()
+
+
+def test_a_run_that_is_not_started_has_nothing_of_the_execution_before(near: Execution) -> None:
+    results = "echo x > $SATURN_RUN_LOCAL_RESULTS_DIR/old; test $SATURN_RUN_ATTEMPT = 2"
+    near.run({"cmd": results, "retries": 1})
+    assert near.read("0/results/old")
+    assert near.read("0/attempts/1/stdout") == ""
+    (near.folder / "outcomes.jsonl").unlink()
+    (ended,) = near.run({"cmd": results, "gpus": 8})
+    assert (ended.code, ended.cause) == (126, "not-started")
+    assert sorted(os.listdir(near.out / "0")) == ["status_code", "stderr", "stdout"]
 
 
 def test_a_second_execution_replaces_the_first(near: Execution) -> None:

@@ -15,12 +15,13 @@ from typing import Optional
 
 import pytest
 
-from sc.errands import Errands
+from sc.errands import Answer, Errands
 from sc.errors import StorageError
 from sc.executor import Ending, Gauge, Task
 from sc.feed import CHUNK, FIRST_CHUNK, BatchFeed, Tally
 from sc.halting import Limit
 from sc.model import Outcome, Run
+from sc.previous_outputs import Previous, find_previous
 from sc.records import Records
 from sc.storage import Storage
 from sc.storage.router import AnyStorage
@@ -80,7 +81,7 @@ def feeding(
     folder: Path, count: int, opening: Callable[[], Storage], fresh_below: str = ""
 ) -> Iterator[tuple[BatchFeed, Tally]]:
     runs = (Run("true", str(folder / str(number))) for number in range(count))
-    tally = Tally(count)
+    tally = Tally(total=count)
     records = Records(str(folder / ".sc/batch"), "w")
     errands = Errands(opening)
     try:
@@ -105,6 +106,25 @@ def outcome(path: str, code: Optional[int] = 0, cause: str = "exit") -> Outcome:
     return Outcome(path, "0" * 16, code, cause, 1, "here", 0, 1.0, 2.0)
 
 
+def test_an_errand_answers_with_what_its_function_returned(tmp_path: Path) -> None:
+    for name in ("results/x", "status_code"):
+        path = tmp_path / "a" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0")
+    place = str(tmp_path / "a")
+    errands = Errands(far)
+    try:
+        numbers = [errands.ask(find_previous, [one]) for one in (place, "")]
+        answers: list[Answer] = []
+        while len(answers) < 2:
+            answers += errands.answers(LIMIT_SECONDS)
+    finally:
+        errands.close()
+    assert answers[0] == (numbers[0], "", {place: Previous(True, ("results/x",))})
+    assert (answers[1].number, answers[1].result) == (numbers[1], None)
+    assert answers[1].error
+
+
 @pytest.mark.parametrize("opening", [near, far])
 @pytest.mark.parametrize("count", [1, FIRST_CHUNK, FIRST_CHUNK + CHUNK + 7])
 def test_every_run_is_handed_out_once_in_order(
@@ -118,18 +138,21 @@ def test_every_run_is_handed_out_once_in_order(
         assert feed.is_over()
 
 
-def test_an_old_code_is_gone_before_its_run_is_handed_out(tmp_path: Path) -> None:
+def test_old_outputs_are_gone_before_their_run_is_handed_out(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "status_code").write_text("0")
-        (tmp_path / str(number) / "stdout").write_text("old")
+        for name in ("status_code", "stdout", "results/a", "attempts/1/stdout", "notes"):
+            path = tmp_path / str(number) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("0")
     with feeding(tmp_path, 3, far) as (feed, _):
         while (task := take(feed)) is not None:
-            assert not os.path.exists(task.run.remote_output_path + "/status_code")
-            assert os.path.exists(task.run.remote_output_path + "/stdout")
+            output = Path(task.run.remote_output_path)
+            assert [path for path in output.rglob("*") if path.is_file()] == [output / "notes"]
 
 
 def test_if_old_codes_cannot_be_removed_nothing_is_started(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/status_code").write_text("0")
     with feeding(tmp_path, 3, broken) as (feed, _):
         assert take(feed) is None
         assert feed.is_stopping()

@@ -139,3 +139,98 @@ def test_what_has_no_place_here_is_told_and_the_rest_is_fetched(tmp_path: Path) 
     pulled = pull(source, dest)
     assert (pulled.fetched, pulled.unplaced, len(pulled.problems)) == (2, 1, 1)
     assert "out/1/stdout" in pulled.problems[0]
+
+
+class Again:
+    """Pulls of one batch into one folder, 100 s after what was executed."""
+
+    def __init__(self, dest: Path) -> None:
+        self.storage, self.dest = MemoryStorage(Clock()), dest
+        self.runs = [f"s3://b/out/{name}" for name in ("a", "a1", "b/results")]
+
+    def execute(self, run: str, *names: str) -> None:
+        """Replace the outputs of a run."""
+        self.storage.delete([one for one in self.storage.objects if one.startswith(f"{run}/")])
+        for name in (*names, "status_code", "stdout", "stderr"):
+            self.storage.put(f"{run}/{name}", b"0")
+
+    def pull(self, *only: str) -> Pulled:
+        selection = Selection("s3://b/out", self.runs, len(self.runs), only)
+        return Pull(
+            self.storage,
+            lambda: self.storage,
+            selection,
+            str(self.dest),
+            nothing,
+            lambda: self.runs,
+            lambda: time.time() + 100,
+        ).run()
+
+    def files(self, run: str) -> list[str]:
+        folder = self.dest / run[len("s3://b/out/") :]
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def again(tmp_path: Path) -> Again:
+    one = Again(tmp_path)
+    for run in one.runs:
+        one.execute(run, "results/old", "results/d/old", "results/same", "attempts/1/stdout")
+    assert one.pull().removed == 0
+    one.storage.clock.now += 1000
+    return one
+
+
+PRINTED = ["status_code", "stderr", "stdout"]
+
+
+def test_what_a_run_has_no_more_after_it_was_executed_again_is_removed(again: Again) -> None:
+    again.execute(again.runs[0], "results/same", "results/new")
+    assert again.pull().removed == 3
+    assert again.files(again.runs[0]) == ["results/new", "results/same", *PRINTED]
+    assert not (again.dest / "a/results/d").exists()
+    assert not (again.dest / "a/attempts").exists()
+    for run in again.runs[1:]:
+        assert len(again.files(run)) == 7
+    assert again.pull().removed == 0
+
+
+def test_what_somebody_has_changed_or_made_here_stays(again: Again) -> None:
+    (again.dest / "a/results/old").write_text("mine")
+    (again.dest / "a/results/d/mine").write_text("0")
+    (again.dest / "a/results/d/link").symlink_to("old")
+    again.execute(again.runs[0])
+    assert again.pull().removed == 3
+    assert (again.dest / "a/results/d/link").is_symlink()
+    assert again.files(again.runs[0]) == ["results/d/mine", "results/old", *PRINTED]
+
+
+@pytest.mark.parametrize("lost", ["results/", ""])
+def test_what_was_removed_from_the_storage_stays_here(again: Again, lost: str) -> None:
+    storage = again.storage
+    storage.delete([one for one in storage.objects if one.startswith(f"{again.runs[0]}/{lost}")])
+    assert again.pull().removed == 0
+    assert len(again.files(again.runs[0])) == 7
+
+
+def test_of_what_is_not_asked_for_nothing_is_removed(again: Again) -> None:
+    again.execute(again.runs[0])
+    assert again.pull("stdout").removed == 0
+    assert again.pull("results").removed == 3
+    assert again.files(again.runs[0]) == ["attempts/1/stdout", *PRINTED]
+
+
+def test_another_place_pulled_into_the_same_folder_removes_nothing(again: Again) -> None:
+    selection = Selection("s3://b/other", ["s3://b/other/a"], 1)
+    again.storage.put("s3://b/other/a/stdout", b"1")
+    pulled = Pull(
+        again.storage,
+        lambda: again.storage,
+        selection,
+        str(again.dest),
+        nothing,
+        lambda: ["s3://b/other/a"],
+        lambda: time.time() + 100,
+    ).run()
+    assert (pulled.fetched, pulled.removed) == (1, 0)
+    assert len(again.files(again.runs[0])) == 7

@@ -87,6 +87,52 @@ def test_old_codes_are_gone_before_the_runs_come() -> None:
     assert not [place for place in storage.objects if place.endswith("status_code")]
 
 
+def test_old_outputs_are_gone_before_the_runs_come() -> None:
+    storage = new_job(parts=2)
+    for run in (*runs_of_part(0, 2), *runs_of_part(1, 2)):
+        for name in ("status_code", "stdout", "results/a", "attempts/1/stdout", "notes"):
+            storage.put(f"{run.remote_output_path}/{name}", b"0")
+    part = opened(storage).part()
+    assert {place for place in storage.objects if not place.startswith(JOB)} == {
+        f"{run.remote_output_path}/{name}"
+        for number in range(2)
+        for run in runs_of_part(number, 2)
+        for name in ("status_code", "stdout", "results/a", "attempts/1/stdout", "notes")
+        if number != part.part or name == "notes"
+    }
+
+
+def test_a_part_over_an_old_place_costs_one_list_where_nothing_lies() -> None:
+    lists = []
+    for is_fresh in (True, False):
+        storage = new_job(parts=10, is_fresh=is_fresh, scale=1)
+        office = opened(storage)
+        before = storage.requests.copy()
+        for _ in range(10):
+            office.part()
+        lists.append(storage.requests["list"] - before["list"])
+        assert storage.requests["delete"] == before["delete"]
+    assert lists[1] - lists[0] == 10
+
+
+def test_what_a_lost_machine_left_of_unfinished_runs_is_removed() -> None:
+    storage = new_job(parts=1, runs=3, is_fresh=True)
+    first = opened(storage, "lost")
+    part = first.part()
+    for run in part.runs[:2]:
+        for name in ("stdout", "results/a", "attempts/1/stdout"):
+            storage.put(f"{run.remote_output_path}/{name}", b"0")
+    first.end(part, part.runs[0])
+    storage.clock.now += 200
+    rest = opened(storage, "second").part()
+    assert rest.runs == part.runs[1:]
+    left = {place for place in storage.objects if not place.startswith(JOB)}
+    ended = part.runs[0].remote_output_path
+    assert left == {
+        f"{ended}/{name}" for name in ("stdout", "results/a", "attempts/1/stdout", "status_code")
+    }
+
+
 def test_where_nothing_was_before_nothing_is_asked_to_be_removed() -> None:
     storage = new_job(parts=1, is_fresh=True)
     office = opened(storage)

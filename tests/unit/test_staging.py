@@ -116,13 +116,22 @@ def test_clear_keeps_records_and_logs_only(storage: MemoryStorage) -> None:
     assert sorted(storage.objects) == [f"{JOB}/logs/w", f"{JOB}/records/w-0.jsonl"]
 
 
+@pytest.mark.parametrize("by_tree", [False, True])
 @pytest.mark.parametrize(
     ("key", "fresh"),
-    [(".sc/other/parts/0.json", True), ("0/status_code", False), ("-a/stdout", False)],
+    [
+        (".sc/other/parts/0.json", True),
+        ("0/status_code", False),
+        ("-a/stdout", False),
+        (".sc-x/stdout", False),
+        (".sc!/stdout", False),
+        (".sc0/stdout", False),
+    ],
 )
 def test_fresh_is_a_place_with_nothing_but_jobs(
-    storage: MemoryStorage, key: str, fresh: bool
+    clock: Clock, key: str, fresh: bool, by_tree: bool
 ) -> None:
+    storage = MemoryStorage(clock, by_tree)
     assert is_fresh(storage, OUT)
     storage.put(f"{OUT}/{key}", b"x")
     assert is_fresh(storage, OUT) == fresh
