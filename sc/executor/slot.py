@@ -85,6 +85,8 @@ class Keeper:
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         self._poll.register(self._wake, select.POLLIN)
         self._poll.register(channel.fileno(), select.POLLIN)
+        os.close(0)  # from here on the stdin of runs, which cannot be written to
+        os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
 
     def serve(self) -> NoReturn:
         """Execute what the loop sends, until the loop is gone."""
@@ -133,14 +135,13 @@ class Keeper:
         kills = self._memory_kills.count_before(time.monotonic())
         began = time.time()
         try:
-            pid = self._start(start, room)
+            pid, written = self._start(start, room)
         except CannotStartError as error:
             room.explain(str(error))
             return room.close(start, error.code, "not-started", began, time.time(), str(error))
         except OSError as error:
             room.remove()
             return Blocked(f"a run could not be started: {error.strerror}", error.errno in CROWDED)
-        written = room.stdout_identity()
         watch = self._watch(pid, start.run.timeout, room)
         ended = began + watch.seconds  # not what the clock says, which may have been set meanwhile
         if self._was_full:
@@ -166,7 +167,7 @@ class Keeper:
             told += [problem] if problem else []
         return "; ".join(told)
 
-    def _start(self, start: Start, room: Room) -> int:
+    def _start(self, start: Start, room: Room) -> tree.Started:
         """Start the leader. Raises CannotStartError when it is the run's own fault, else OSError."""
         environment = run_environment(self._environment, start, self._rank, room.results)
         folder = start.run.working_directory

@@ -14,8 +14,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 PR_SET_CHILD_SUBREAPER = 36
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _TO_DEFAULT = [
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGCHLD")
@@ -36,55 +38,71 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
+class Started(NamedTuple):
+    """A command that was started."""
+
+    pid: int
+    stdout: tuple[int, int]
+    """Which file its output goes to: device and inode."""
+
+
 def start(
     command: Sequence[bytes],
     environment: Mapping[bytes, bytes],
     stdout: str,
     stderr: str,
     by_spawn: bool = hasattr(os, "posix_spawn"),
-) -> int:
-    """Start a command in a session of its own, its output in new files, and return its process id.
+) -> Started:
+    """Start a command in a session of its own, its output in new files, its stdin that of the caller.
 
     `command[0]` is a path. Raises OSError (FileNotFoundError, PermissionError, E2BIG …) when it cannot be started.
     The caller has no inheritable descriptor above 2 and ignores no signal.
     """
+    out = os.open(stdout, _APPEND, 0o666)
+    try:
+        # The files are opened here, not in the child: under qemu-user posix_spawn returns before the child has.
+        status = os.fstat(out)
+        err = os.open(stderr, _APPEND, 0o666)
+        try:
+            pid = _start(command, environment, out, err, by_spawn)
+        finally:
+            os.close(err)
+    finally:
+        os.close(out)
+    return Started(pid, (status.st_dev, status.st_ino))
+
+
+def _start(
+    command: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    out: int,
+    err: int,
+    by_spawn: bool,
+) -> int:
     if by_spawn:
         try:
-            return _spawn(command, environment, stdout, stderr)
+            return os.posix_spawn(
+                command[0],
+                list(command),
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_TO_DEFAULT,
+            )
         except NotImplementedError:
             pass  # a Python built for a glibc before 2.26, as conda's and uv's are, cannot setsid so
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    with open(stdout, "ab") as out, open(stderr, "ab") as err:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-            close_fds=False,
-        )
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=out,
+        stderr=err,
+        start_new_session=True,
+        close_fds=False,
+    )
     process.returncode = 0  # `reap` takes its exit; without this, Popen would try to
     return process.pid
-
-
-def _spawn(
-    command: Sequence[bytes], environment: Mapping[bytes, bytes], stdout: str, stderr: str
-) -> int:
-    write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.posix_spawn(
-        command[0],
-        list(command),
-        environment,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, stdout, write, 0o666),
-            (os.POSIX_SPAWN_OPEN, 2, stderr, write, 0o666),
-        ],
-        setsid=True,
-        setsigmask=(),
-        setsigdef=_TO_DEFAULT,
-    )
 
 
 def signal_below(
