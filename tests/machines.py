@@ -1,6 +1,6 @@
 """A bare machine for the tests: Debian with python3, ca-certificates and curl, and nothing else.
 
-    with machine("bullseye") as bare:                        # Python 3.9; bookworm 3.11, trixie 3.13
+    with machine("bullseye") as bare:                        # Python 3.9; bookworm 3.11, trixie 3.13, forky 3.14
         bare.copy(pyz, "/root/sc.pyz")                       # a file or a folder; nothing else of here is visible there
         done = bare.run(["python3", "/root/sc.pyz", "--version"], timeout=60)
         done.returncode, done.stdout, done.stderr            # text
@@ -34,9 +34,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
-SUITES: Mapping[str, str] = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13"}
+SUITES: Mapping[str, str] = {
+    "bullseye": "3.9",
+    "bookworm": "3.11",
+    "trixie": "3.13",
+    "forky": "3.14",
+}
 """Each Debian and its Python."""
+ARM64 = "bookworm-arm64"
+"""One whose programs are those of an arm64 machine. They run under qemu-user, slowly: `.ci/run` registers it."""
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "machines"
+_MIRROR = "http://deb.debian.org/debian/"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Words = Union[str, Sequence[str]]
@@ -102,6 +110,7 @@ class Machine:
 def machine(suite: str, network: str = "own", hostname: str = "bare") -> Iterator[Machine]:
     """A new machine, ended and removed with the block. The first of a suite takes a minute, the others no time."""
     root = prepare(suite)
+    _check_emulation(root)
     folder = Path(tempfile.mkdtemp(prefix="sc-machine-"))
     holder = subprocess.Popen(
         [*_unshare(network), "sh", "-c", _SETUP, "sh", str(root), str(folder), hostname, network],
@@ -121,6 +130,17 @@ def machine(suite: str, network: str = "own", hostname: str = "bare") -> Iterato
         holder.kill()
         holder.wait()
         shutil.rmtree(folder)
+
+
+def _check_emulation(root: Path) -> None:
+    """Raises RuntimeError where this machine cannot run the programs of that root."""
+    try:
+        subprocess.run(["chroot", str(root), "/bin/true"], check=True)
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(
+            f"this machine cannot run the programs of {root}: .ci/run installs and registers qemu-user-static, "
+            "for which root has to be allowed to write to /proc/sys/fs/binfmt_misc/register"
+        ) from error
 
 
 def _machine(holder: subprocess.Popen[str]) -> Machine:
@@ -152,20 +172,40 @@ def prepare(suite: str) -> Path:
     return root
 
 
-def _debootstrap(suite: str, folder: Path) -> None:
+def _debootstrap(name: str, folder: Path) -> None:
+    suite, _, architecture = name.partition("-")
     words = ["debootstrap", "--variant=minbase", "--include=python3,ca-certificates,curl"]
+    if architecture:
+        words = [*words[:2], "--include=python3", f"--arch={architecture}", "--foreign"]
     log = folder.with_suffix(".log")
     with log.open("w") as out:
         done = subprocess.run(
-            [*words, suite, str(folder), *_mirror()],
+            [*words, suite, str(folder), *(_mirror() or [_MIRROR]), *_script(suite)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
         )
     if done.returncode != 0:
-        raise RuntimeError(f"debootstrap {suite} failed:\n{log.read_text()[-1000:]}")
-    for package in (folder / "var/cache/apt/archives").glob("*.deb"):
+        raise RuntimeError(f"debootstrap {name} failed:\n{log.read_text()[-1000:]}")
+    packages = list((folder / "var/cache/apt/archives").glob("*.deb"))
+    if architecture:
+        _unpack(packages, folder)
+    for package in packages:
         package.unlink()
+
+
+def _script(suite: str) -> list[str]:
+    """What debootstrap is told for a suite that is newer than itself."""
+    scripts = Path("/usr/share/debootstrap/scripts")
+    return [] if (scripts / suite).exists() else [str(scripts / "sid")]
+
+
+def _unpack(packages: Sequence[Path], folder: Path) -> None:
+    """What is enough to run Python: to configure each package under emulation would take three minutes."""
+    for package in packages:
+        subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
+    for name in ("passwd", "group"):
+        shutil.copy(folder / f"usr/share/base-passwd/{name}.master", folder / "etc" / name)
 
 
 def _mirror() -> list[str]:

@@ -10,7 +10,7 @@ from typing import Optional
 
 import pytest
 
-from tests.machines import SUITES, Machine, machine
+from tests.machines import ARM64, SUITES, Machine, machine
 from tests.servers import S3Server
 
 pytestmark = pytest.mark.bare
@@ -96,6 +96,21 @@ def test_a_split_there_with_two_workers(bare: Machine) -> None:
     ]
     assert len(list((job / "workers").iterdir())) == 2
     assert commands_left(bare) == ""
+
+
+def test_bare_arm64_under_emulation_keeps_all_outputs(pyz: Path) -> None:
+    """Its posix_spawn is a fork: every run was lost, as somebody else's."""
+    with machine(ARM64) as made:
+        prepared(made, pyz, "/root/out")
+        with made.path("/root/batch.yaml").open("a") as batch:
+            batch.write("- {cmd: 'echo begun; sleep 1000', timeout: 1}\n")
+        assert made.run(["uname", "-m"]).stdout == "aarch64\n"
+        done = sc(made, "batch", "/root/batch.yaml")
+        assert done.returncode == 1, done.stderr
+        check_outputs(made)
+        assert made.path("/root/out/4/status_code").read_text() == "124"
+        assert made.path("/root/out/4/stdout").read_text() == "begun\n"
+        assert "'1000'" not in commands_left(made)
 
 
 @pytest.mark.parametrize("suite", SUITES)
