@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 import os
 import platform
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from sc.executor.gpus import find_gpus
+from sc.executor.gpus import ask_nvidia_smi, find_gpus
+from sc.model import NO_GPUS, GpuNeeds
 
-NVIDIA_SMI_SECONDS = 20
+MOST_SLOTS = 100_000
 
 
 class Machine(NamedTuple):
@@ -31,21 +30,33 @@ class Machine(NamedTuple):
     """As uname has it: `x86_64`, `aarch64`."""
 
 
-def this_machine(environ: Mapping[str, str], root: Path = Path("/")) -> Machine:
+def this_machine(
+    environ: Mapping[str, str],
+    root: Path = Path("/"),
+    tell: Callable[[str], object] = lambda line: None,
+) -> Machine:
     """Look. `root` is where `sys/fs/cgroup` and `proc` are found."""
-    gpus = find_gpus(environ)
+    gpus = find_gpus(environ, tell=tell)
     return Machine(
         vcpus=count_vcpus(root),
         memory_bytes=memory(root),
         gpus=gpus,
-        gpu_model=_gpu_model() if gpus else "",
+        gpu_model=_gpu_model(environ) if gpus else "",
         architecture=platform.machine(),
     )
 
 
-def default_nprocs(environ: Mapping[str, str]) -> int:
-    """Runs at a time where nobody said: the number of GPUs, else of vCPUs."""
-    return len(find_gpus(environ)) or count_vcpus()
+def default_nprocs(gpus: int, vcpus: int, needs: GpuNeeds = NO_GPUS) -> int:
+    """Runs at a time where nobody said: the number of vCPUs; with GPUs one for each, or for each share of one.
+
+    Where some runs ask for no GPU, small shares make no more slots than there are vCPUs.
+    """
+    if not gpus:
+        return vcpus
+    slots = gpus * needs.per_gpu
+    if not needs.are_all:
+        slots = min(slots, max(gpus, vcpus))
+    return min(slots, MOST_SLOTS)
 
 
 def count_vcpus(root: Path = Path("/")) -> int:
@@ -116,21 +127,9 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _gpu_model() -> str:
+def _gpu_model(environ: Mapping[str, str]) -> str:
     """The name of the first GPU, as its driver tells it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ""
-    try:
-        answer = subprocess.run(
-            [program, "--query-gpu=name", "--format=csv,noheader"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            timeout=NVIDIA_SMI_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    lines = answer.stdout.decode("utf-8", "replace").splitlines()
-    return lines[0].strip() if answer.returncode == 0 and lines else ""
+    lines = ask_nvidia_smi(["--query-gpu=name", "--format=csv,noheader"], environ).text.splitlines()
+    return (
+        lines[0].strip() if lines and "ERR!" not in lines[0] and "nable to" not in lines[0] else ""
+    )

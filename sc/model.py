@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional, Union
 
@@ -93,6 +93,49 @@ def command_hash(run: Run) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+class GpuNeeds(NamedTuple):
+    """What the runs of a batch ask for."""
+
+    most: float = 0.0
+    """GPUs of the run that asks for the most; 0 if none asks for any."""
+    share: float = 1.0
+    """The smallest part of a GPU that a run asks for, at most 1."""
+    are_all: bool = False
+    """Whether every run asks for GPUs."""
+    place: str = ""
+    """Of the run that asks for the most, in its file."""
+
+    @classmethod
+    def together(cls, parts: Sequence[GpuNeeds]) -> GpuNeeds:
+        """Of a batch, from those of its parts."""
+        if not parts:
+            return cls()
+        return cls(
+            max(part.most for part in parts),
+            min(part.share for part in parts),
+            all(part.are_all for part in parts),
+        )
+
+    @property
+    def per_gpu(self) -> int:
+        """How many of the smallest shares fit on one GPU; three of 0.3333334 do."""
+        return max(1, int(1 / self.share + 1e-6))
+
+    def refusal(self, file: str, gpus: int, whose: str) -> str:
+        """The sentence where `whose` machine has fewer GPUs than one run asks for; empty where it has enough."""
+        if self.most <= gpus:
+            return ""
+        has = "no GPU" if gpus == 0 else "1 GPU" if gpus == 1 else f"{gpus} GPUs"
+        at = f"{file}: {self.place}.gpus" if self.place else f"{file}: gpus"
+        return (
+            f"{at}: a run asks for {self.most:g} GPU{'s' * (self.most > 1)}, and {whose} has {has}; "
+            "lower gpus, or take a machine that has them"
+        )
+
+
+NO_GPUS = GpuNeeds()
+
+
 @dataclass(frozen=True)
 class Batch:
     """A file of runs.
@@ -104,9 +147,10 @@ class Batch:
     remote_output_path: str
     runs: Collection[Run]
     nprocs: Optional[int] = None
-    """Runs at a time per machine; None: the number of GPUs, else of vCPUs, of the machine."""
+    """Runs at a time per machine; None: as many as the machine's GPUs allow, else its vCPUs."""
     has_expected_times: bool = False
     """Whether any of the runs tells how long it takes."""
+    gpus: GpuNeeds = NO_GPUS
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sc import paths
 from sc.claims import LEASE_SECONDS
 from sc.errors import InputError, MissingError, StorageError
 from sc.halting import is_limit
-from sc.model import Run, is_count, is_number
+from sc.model import NO_GPUS, GpuNeeds, Run, is_count, is_number
 from sc.storage import Storage
 
 LOCAL_LEASE_SECONDS = 30.0
@@ -67,7 +67,7 @@ class Job:
     written: int = 0
     """Parts below this number can be read."""
     nprocs: Optional[int] = None
-    """None: each machine's own number of GPUs, else of vCPUs."""
+    """None: each machine's own number of GPUs, or of the shares of them that runs ask for, else of vCPUs."""
     scale: int = 1
     """At most so many workers at a time."""
     lease_seconds: float = LEASE_SECONDS
@@ -82,6 +82,8 @@ class Job:
     """Makes this job unlike an earlier one of its name."""
     max_failures: str = ""
     """`N` or `N%`: with so many failures nothing more is started. Empty: whatever happens."""
+    gpus: GpuNeeds = NO_GPUS
+    """Of the whole batch."""
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), ensure_ascii=True, indent=1).encode()
@@ -106,7 +108,10 @@ def read_job(storage: Storage, job_url: str) -> Job:
 def _job_of(document: Any) -> Job:
     fields = dict(document)
     synced = tuple(Synced(*map(str, one)) for one in fields.pop("synced", ()))
-    job = Job(**fields, synced=synced)
+    gpus = GpuNeeds(*fields.pop("gpus", ()))
+    job = Job(**fields, synced=synced, gpus=gpus)
+    if not is_number(gpus.most) or not is_number(gpus.share) or not 0 < gpus.share <= 1:
+        raise ValueError("gpus is wrong")
     counts = [job.parts, job.runs, job.written, job.scale, *_given(job.nprocs)]
     if not (all(map(is_count, counts)) and is_number(job.lease_seconds)) or job.nprocs == 0:
         raise ValueError("a number is wrong")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sc import commands_folder, paths
 from sc.commands.arguments import add_max_failures, add_on_end
 from sc.commands.following import after_start, follow, follow_started
-from sc.commands.starting import Work, check_sync, intend, start
+from sc.commands.starting import Work, check_gpus, check_sync, intend, start
 from sc.commands.voice import command_line, say, tell
 from sc.commands.watch import followed_by_url
 from sc.errors import ExitCode, InputError
+from sc.model import GpuNeeds
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -106,7 +107,9 @@ def _find(args: argparse.Namespace) -> Found:
             f"with: {command_line('split', args.recipe, 'BATCH', 'COMMANDS_DIR')}"
         )
     base = args.file_syncs_base_dir_url or split.file_syncs_base_dir_url or ""
-    work = replace(_work(args.recipe, file, split, extra, base), max_failures=args.max_failures)
+    plain = _work(args.recipe, file, split, extra, base)
+    check_gpus(args.recipe, plain.gpus, file.recipe)
+    work = replace(plain, max_failures=args.max_failures)
     return Found(file, work, split.parts)
 
 
@@ -116,6 +119,7 @@ def _work(
     from sc.documents import check_names, read_batch
 
     place, nprocs, runs = "", None, 0
+    gpus: list[GpuNeeds] = []
     for path in split.parts:
         batch = read_batch(path)
         if runs and batch.remote_output_path != place:
@@ -123,7 +127,9 @@ def _work(
         check_names(recipe, file.recipe, batch)
         place, nprocs = batch.remote_output_path, batch.nprocs
         runs += len(batch.runs)
-    return Work(place, nprocs, len(split.parts), runs, [*split.sync, *extra], base)
+        gpus.append(batch.gpus)
+    sync, needs = [*split.sync, *extra], GpuNeeds.together(gpus)
+    return Work(place, nprocs, len(split.parts), runs, sync, base, gpus=needs)
 
 
 def _contents(found: Found) -> Iterator[bytes]:

@@ -85,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
         fetch=storage.get_file,
         tell=lambda line: say(f"sc: {line}"),
     )
+    plan = _plan(batch, _gpus(args, batch))
     check_places(storage, batch)
-    return _execute(args, batch, storage)
+    return _execute(args, batch, storage, plan)
 
 
 def check_name(name: str) -> None:
@@ -118,7 +119,7 @@ def root(place: str) -> str:
     return place.rpartition("/")[0]
 
 
-def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
+def _execute(args: argparse.Namespace, batch: Batch, storage: Storage, plan: Plan) -> int:
     from sc.errands import Errands
     from sc.executor.loop import execute
     from sc.feed import BatchFeed, Tally
@@ -128,7 +129,6 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage) -> int:
 
     total = min(len(batch.runs), args.max_jobs or len(batch.runs))
     tally = Tally(total=total, limit=limit_of(args.max_failures, total))
-    plan = _plan(batch)
     shown = _Shown(Progress(is_terminal(os.environ), args.quiet))
     shown.progress.tell(
         f"sc: {_runs(total)}, {plan.nprocs} at a time, into {batch.remote_output_path}"
@@ -193,13 +193,24 @@ def _fresh(storage: Storage, place: str) -> str:
     return place if storage.local_path(place) is None and is_fresh(storage, place) else ""
 
 
-def _plan(batch: Batch) -> Plan:
-    from sc.executor import Plan
+def _gpus(args: argparse.Namespace, batch: Batch) -> tuple[str, ...]:
+    """Those of this machine, if they matter. Raises InputError where a run asks for more."""
     from sc.executor.gpus import find_gpus
-    from sc.machine import count_vcpus
 
-    gpus = find_gpus(os.environ)
-    nprocs = batch.nprocs or len(gpus) or count_vcpus()
+    if batch.nprocs and not batch.gpus.most:
+        return ()
+    gpus = find_gpus(os.environ, tell=lambda line: say(f"sc: {line}"))
+    refused = batch.gpus.refusal(args.file, len(gpus), "this machine")
+    if refused and any((run.gpus or 0) > len(gpus) for run in islice(batch.runs, args.max_jobs)):
+        raise InputError(refused)
+    return gpus
+
+
+def _plan(batch: Batch, gpus: tuple[str, ...]) -> Plan:
+    from sc.executor import Plan
+    from sc.machine import count_vcpus, default_nprocs
+
+    nprocs = batch.nprocs or default_nprocs(len(gpus), count_vcpus(), batch.gpus)
     return Plan(nprocs=nprocs, machine=socket.gethostname(), gpus=gpus)
 
 

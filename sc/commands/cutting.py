@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 from sc import commands_folder, paths
 from sc.commands.longest import known_times
-from sc.commands.starting import check_sync
+from sc.commands.starting import check_gpus, check_sync
 from sc.commands.voice import say
 from sc.errors import InputError
 
 if TYPE_CHECKING:
     from sc.documents import RecipeFile
-    from sc.model import Batch, Run
+    from sc.model import Batch, GpuNeeds, Run
     from sc.ordering import Times
     from sc.splitting import Selection, Standing
     from sc.standing import Commands
@@ -53,6 +53,7 @@ def prepare(args: argparse.Namespace, storage: Storage) -> Cut:
         skip_failures=args.skip_failures,
         max_jobs=args.max_jobs,
     )
+    check_gpus(args.batch, batch.gpus, file.recipe, selection.runs)
     times = known_times(args.keep_order, batch, selection.runs, commands)
     sizes = _sizes(args, file, batch, selection.included, times)
     commands_folder.check(folder, len(sizes))
@@ -125,20 +126,21 @@ def _sizes(
 ) -> list[int]:
     from sc.splitting import part_sizes
 
-    slots = batch.nprocs or _usual_nprocs(file.recipe.instance_types)
+    slots = batch.nprocs or _usual_nprocs(file.recipe.instance_types, batch.gpus)
     costs = array("d", times.costs()) if times.is_useful else None
     return list(part_sizes(included, slots, file.recipe.scale, args.batch_size, costs))
 
 
-def _usual_nprocs(instance_types: tuple[str, ...]) -> int:
+def _usual_nprocs(instance_types: tuple[str, ...], needs: GpuNeeds) -> int:
     """How many runs at a time its machines will have, to cut parts; the machines themselves decide."""
     if instance_types == ("local",):
-        from sc.machine import default_nprocs
+        from sc.executor.gpus import find_gpus
+        from sc.machine import count_vcpus, default_nprocs
 
-        return default_nprocs(os.environ)
+        return default_nprocs(len(find_gpus(os.environ)), count_vcpus(), needs)
     from sc.fleets.ec2_sizes import usual_slots
 
-    return min(usual_slots(name) for name in instance_types)
+    return min(usual_slots(name) * needs.per_gpu for name in instance_types)
 
 
 def write(args: argparse.Namespace, cut: Cut) -> Iterator[bytes]:

@@ -231,7 +231,7 @@ def _plan(around: Around, folder: str) -> Plan:
     return Plan(
         nprocs=1,
         machine=socket.gethostname(),
-        gpus=find_gpus(os.environ),
+        gpus=find_gpus(os.environ, tell=tell),
         environment=around.environment,
         working_directory=around.working_directory,
         temp_folder=folder,

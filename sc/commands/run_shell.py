@@ -66,7 +66,7 @@ def _devices(run: Run) -> Optional[str]:
 
     if not run.gpus:
         return None
-    pool = GpuPool(find_gpus(os.environ))
+    pool = GpuPool(find_gpus(os.environ, tell=tell))
     taken = pool.take(run.gpus, 0)
     if taken is None:
         raise InputError(f"the run asks for {run.gpus:g} GPUs, and this machine has {pool.size}")

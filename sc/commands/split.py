@@ -114,6 +114,7 @@ def _intended(
         cut.sync,
         args.file_syncs_base_dir_url or "",
         args.max_failures,
+        batch.gpus,
     )
     return intend(cut.file.recipe, work, storage, packing)
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Optional
 
 from sc import paths
 from sc.commands.signals import ended_politely
-from sc.commands.voice import command_line
+from sc.commands.voice import command_line, tell
 from sc.errors import InputError
+from sc.model import NO_GPUS
 
 if TYPE_CHECKING:
     from sc.fleets import Fleet, Launch
-    from sc.model import Recipe
+    from sc.model import GpuNeeds, Recipe, Run
     from sc.staging import Job, Synced
     from sc.storage import Storage
 
@@ -48,6 +49,7 @@ class Work:
     """A place for the packed folders of all jobs; empty: the job's own."""
     max_failures: str = ""
     """`N`, `N%`, or nothing."""
+    gpus: GpuNeeds = NO_GPUS
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,12 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
             "make it with ./build.sh, and start the job with dist/sc.pyz"
         )
     fleet = pick(recipe, os.environ)
-    machines = max(1, min(recipe.scale, work.parts))
-    launch = Launch(url, recipe, machines, program, sha256_of(program), handed_on(os.environ))
-    storage.check(work.remote_output_path)
+    facts = (program, sha256_of(program), handed_on(os.environ), work.gpus)
+    launch = Launch(url, recipe, max(1, min(recipe.scale, work.parts)), *facts)
+    for place in filter(None, (work.remote_output_path, work.sync_base)):
+        storage.check(place)
     fleet.check(launch)
     refuse_running(fleet, url)
-    if work.sync_base:
-        storage.check(work.sync_base)
     archives, synced = packed(recipe, work, folder)
     is_here = recipe.is_local and storage.local_path(url) is not None
     job = Job(
@@ -91,6 +92,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         parts=work.parts,
         runs=work.runs,
         nprocs=work.nprocs,
+        gpus=work.gpus,
         scale=recipe.scale,
         is_fresh=is_fresh(storage, work.remote_output_path),
         working_directory=recipe.working_directory,
@@ -102,6 +104,36 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         nonce=os.urandom(8).hex(),
     )
     return Intended(storage, fleet, launch, job, archives)
+
+
+def check_gpus(
+    file: str, needs: GpuNeeds, recipe: Recipe, runs: Optional[Iterable[Run]] = None
+) -> None:
+    """Raises InputError where one of the machines has fewer GPUs than a run asks for, as far as that can be told
+    without asking a cloud. `runs` are those that are to be done, None: all."""
+    if not needs.most:
+        return
+    refused = [
+        (count, refusal)
+        for whose, count in _gpu_counts(recipe)
+        if (refusal := needs.refusal(file, count, whose))
+    ]
+    fewest = min((count for count, _ in refused), default=0)
+    if refused and (runs is None or any((run.gpus or 0) > fewest for run in runs)):
+        raise InputError(*(refusal for _, refusal in refused))
+
+
+def _gpu_counts(recipe: Recipe) -> Iterator[tuple[str, int]]:
+    if recipe.is_local:
+        from sc.executor.gpus import find_gpus
+
+        yield "this machine", len(find_gpus(os.environ, tell=tell))
+        return
+    from sc.fleets.ec2_sizes import gpus_of
+
+    for name in recipe.instance_types:
+        if (count := gpus_of(name)) is not None:
+            yield name, count
 
 
 def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:

@@ -20,7 +20,7 @@ from sc.documents.problems import Problems, Wrong, kind_of, unknown_key
 from sc.documents.runs import SHARED, Defaults, RunReader, env_notes, is_notable
 from sc.documents.scalars import Plain, whole
 from sc.documents.source import Source
-from sc.model import Batch, Run
+from sc.model import NO_GPUS, Batch, GpuNeeds, Run
 
 MOST_SLOTS = 100_000
 _HEAD_KEYS = ("nprocs", "remote_output_path", "runs", *SHARED)
@@ -38,6 +38,25 @@ class _Checked(NamedTuple):
 
     length: int = 0
     has_expected_times: bool = False
+    gpus: GpuNeeds = NO_GPUS
+
+
+class _Gpus:
+    """Of the runs that ask for GPUs."""
+
+    def __init__(self) -> None:
+        self._count, self._most, self._most_at, self._share = 0, 0.0, 0, 1.0
+
+    def add(self, number: int, amount: float) -> None:
+        self._count += 1
+        self._share = min(self._share, amount)
+        if amount > self._most:
+            self._most, self._most_at = amount, number
+
+    def needs(self, runs: int, place: Callable[[int], str]) -> GpuNeeds:
+        if not self._count:
+            return NO_GPUS
+        return GpuNeeds(self._most, self._share, self._count == runs, place(self._most_at))
 
 
 class Runs(Collection[Run]):
@@ -97,6 +116,7 @@ def batch_of(
         runs=Runs(document, reader, source.name, checked.length),
         nprocs=slots,
         has_expected_times=checked.has_expected_times,
+        gpus=checked.gpus,
     )
 
 
@@ -189,16 +209,19 @@ def _check_runs(
 ) -> _Checked:
     """Look at every run once, and twice where places may clash."""
     length, has_expected_times = 0, False
-    for _, run in reader.runs(_noted(document, reader, problems.name, tell), problems):
+    gpus = _Gpus()
+    for number, run in reader.runs(_noted(document, reader, problems.name, tell), problems):
         length += 1
         has_expected_times |= run.expected_time is not None
         seen.add(run)
+        if run.gpus is not None:
+            gpus.add(number, run.gpus)
     if length == 0 and not problems.count:
         problems.add("runs", "there is none; a batch has at least one run")
     seen.look_again(
         lambda: reader.runs(document.raw_runs(), Problems(problems.name)), problems, document.place
     )
-    return _Checked(length, has_expected_times)
+    return _Checked(length, has_expected_times, gpus.needs(length, document.place))
 
 
 def _noted(

@@ -2,41 +2,102 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Optional
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, Optional
+
+from sc.executor import tree
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-NVIDIA_SMI_SECONDS = 30
+NVIDIA_SMI = "nvidia-smi"
+NVIDIA_SMI_SECONDS = 3.0
+"""It answers within one second where the driver is well."""
+KILLED_SECONDS = 0.2
+"""For its end after SIGKILL; one that hangs in the kernel has none."""
 _ROUNDING = 1e-6
 """Three thirds, written as 0.3333334, are still one GPU."""
+_LOST = re.compile(r"ERR!|is lost|requires? (a )?reset|unknown error|unable to determine", re.I)
+_LOST_INDEX = re.compile(r"GPU ?(\d+)(?![\d:]*[.:]\d)", re.I)
+"""The number of a GPU, and not the beginning of its address on the bus (`0000:3B:00.0`)."""
 
 
-def find_gpus(environ: Mapping[str, str], nvidia_smi: str = "nvidia-smi") -> tuple[str, ...]:
+def find_gpus(
+    environ: Mapping[str, str],
+    nvidia_smi: str = NVIDIA_SMI,
+    tell: Callable[[str], object] = lambda line: None,
+) -> tuple[str, ...]:
     """The devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them.
 
     An outer `CUDA_VISIBLE_DEVICES` decides (indices, UUIDs or MIG ids; CUDA ignores what follows an invalid one);
-    without it `nvidia-smi -L` is asked. No such program, or a driver that does not answer: no GPU.
+    without it `nvidia-smi -L` is asked, for three seconds at most, and what it has listed by then counts. No such
+    program, or a driver that does not answer: no GPU.
     """
     if VISIBLE in environ:
         return read_visible(environ[VISIBLE])
-    program = shutil.which(nvidia_smi, path=environ.get("PATH"))
-    if program is None:
-        return ()
-    try:
-        listing = subprocess.run(
-            [program, "-L"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=NVIDIA_SMI_SECONDS,
-            check=True,
+    answer = ask_nvidia_smi(["-L"], environ, nvidia_smi)
+    devices = read_listing(answer.text)
+    if answer.is_late:
+        tell(
+            f"nvidia-smi did not answer within {NVIDIA_SMI_SECONDS:g} seconds and was given up: "
+            f"{len(devices)} GPUs are used; set {VISIBLE} to those that work"
         )
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return read_listing(listing.stdout.decode(errors="replace"))
+    return devices
+
+
+class Answer(NamedTuple):
+    """What nvidia-smi printed; no text where there is no such program."""
+
+    text: str = ""
+    is_late: bool = False
+    """It did not end in time."""
+
+
+def ask_nvidia_smi(
+    words: Sequence[str], environ: Mapping[str, str], program: str = NVIDIA_SMI
+) -> Answer:
+    """Its answer goes to a file, so that nobody waits for a child of it that keeps a pipe open."""
+    path = shutil.which(program, path=environ.get("PATH"))
+    if path is None:
+        return Answer()
+    try:
+        with tempfile.TemporaryFile() as out:
+            process = subprocess.Popen(
+                [path, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            is_late = not _has_ended(process, NVIDIA_SMI_SECONDS)
+            if is_late:
+                _kill(process)
+            out.seek(0)
+            return Answer(out.read(1 << 20).decode(errors="replace"), is_late)
+    except OSError:
+        return Answer()
+
+
+def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """It and all that it has started."""
+    for pid in [*tree.descendants(process.pid), process.pid]:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    if not _has_ended(process, KILLED_SECONDS):
+        process.returncode = -signal.SIGKILL  # nobody is to wait for it
 
 
 def read_visible(value: str) -> tuple[str, ...]:
@@ -50,18 +111,25 @@ def read_visible(value: str) -> tuple[str, ...]:
 
 
 def read_listing(listing: str) -> tuple[str, ...]:
-    """The devices in the answer of `nvidia-smi -L`. A GPU that is cut into MIG devices stands for these."""
+    """The devices in the answer of `nvidia-smi -L`. A GPU that is cut into MIG devices stands for these; one that is
+    lost or has to be reset does not count."""
     devices: list[str] = []
+    lost: set[str] = set()
+    gpu: Optional[str] = None
     for line in listing.splitlines():
-        gpu = re.match(r"GPU (\d+):", line)
         mig = re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line)
-        if gpu:
-            devices.append(gpu.group(1))
-        elif mig:
-            if devices and not devices[-1].startswith("MIG-"):
+        found = re.match(r"GPU (\d+): .*\(UUID: GPU-", line)
+        if _LOST.search(line):
+            lost.update(_LOST_INDEX.findall(line)[:1])
+            gpu = None
+        elif found:
+            gpu = found.group(1)
+            devices.append(gpu)
+        elif mig and gpu is not None:
+            if devices[-1] == gpu:
                 devices.pop()
             devices.append(mig.group(1))
-    return tuple(devices)
+    return tuple(device for device in devices if device not in lost)
 
 
 class GpuPool:

@@ -266,6 +266,7 @@ def run_environment(
 ) -> Mapping[bytes, bytes]:
     """What the run finds in its environment: `sc`'s own, the batch's and the run's, and DESIGN.md 3's."""
     environment = {
+        b"PYTHONUNBUFFERED": b"1",  # else a Python run that times out has printed nothing
         **outer,
         **as_bytes(start.run.env),
         b"SATURN_RUN_REMOTE_OUTPUT_PATH": encode(start.run.remote_output_path),

@@ -99,14 +99,16 @@ class Stores:
         self._ended[self._add(kind, task, left, outcome.code, outcome.attempt)] = (task, outcome)
 
     def mark(self, task: Task, outcome: Outcome) -> None:
-        """Store the code of a run that was not started, and empty outputs, in place of what an earlier execution left:
-        in a folder that is removed by whoever starts the run."""
+        """Store the code of a run that was not started, an empty `stdout`, and the reason as its `stderr`, in place of
+        what an earlier execution left: in a folder that is removed by whoever starts the run."""
         place = self._sink.local_path(task.run.remote_output_path)
         if place is not None:
             with suppress(OSError):  # storing meets the same, and tells it
                 make_empty(place)
         folder = f"{self._folder.path}/none-{self._numbers}"
         os.mkdir(folder)
+        with suppress(OSError), open(f"{folder}/stderr", "w", encoding="utf-8") as file:
+            file.write(f"sc: {outcome.reason}\n")
         self.save(task, outcome, Left(folder, None))
 
     def drop(self, left: Optional[Left]) -> None:

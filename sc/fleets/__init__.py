@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable, NamedTuple, Optional, Protocol
 
-from sc.model import Recipe
+from sc.model import NO_GPUS, GpuNeeds, Recipe
 from sc.storage import Storage
 
 Tell = Callable[[str], None]
@@ -36,6 +36,8 @@ class Launch:
     """Of that file; 64 hexadecimal digits."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the worker itself needs, such as `AWS_ENDPOINT_URL_S3`. Never a secret: it is stored."""
+    gpus: GpuNeeds = NO_GPUS
+    """A fleet refuses machines that have fewer than one run asks for."""
 
 
 class Machine(NamedTuple):

@@ -15,7 +15,7 @@ from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_names import PROFILE
 from sc.fleets.ec2_places import find_place
 from sc.fleets.ec2_requests import Image, Plan
-from sc.model import Recipe
+from sc.model import GpuNeeds, Recipe
 from sc.storage.places import Bucket, resolve
 
 _PLAIN_IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
@@ -47,6 +47,7 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     profile = recipe.instance_profile or PROFILE
     problems += profile_problems(aws, profile)
     types = describe_types(aws, recipe)
+    problems += gpu_problems(types, launch.gpus)
     architecture = common_architecture(types)
     image = find_image(aws, recipe, architecture, needs_gpu_image(types))
     problems += image_problems(image, recipe, architecture)
@@ -177,6 +178,18 @@ def needs_gpu_image(types: Sequence[Mapping[str, Any]]) -> bool:
         any(gpu.get("Manufacturer") == "NVIDIA" for gpu in one.get("GpuInfo", {}).get("Gpus", []))
         for one in types
     )
+
+
+def gpu_problems(types: Sequence[Mapping[str, Any]], needs: GpuNeeds) -> list[str]:
+    """Of the types that have fewer GPUs than one run asks for."""
+    counts = {
+        str(one["InstanceType"]): sum(
+            gpu.get("Count", 0) for gpu in one.get("GpuInfo", {}).get("Gpus", [])
+        )
+        for one in types
+    }
+    refusals = [needs.refusal("the batch", count, kind) for kind, count in counts.items()]
+    return [refusal for refusal in refusals if refusal]
 
 
 def image_parameter(recipe: Recipe, architecture: str, gpu: bool) -> Optional[str]:

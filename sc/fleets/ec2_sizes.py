@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Optional
 
 _SMALL = {"nano": 2, "micro": 2, "small": 2, "medium": 2, "large": 2, "xlarge": 4}
 _METAL = 96
@@ -13,6 +14,9 @@ _GPUS = {
     "p": {8: 4, 16: 8, 24: 8, 48: 8},
 }
 
+_REGULAR = ("g4dn", "g5", "g6", "g6e", "p3", "p4d", "p5")
+"""Of whose sizes the table is right: docs.aws.amazon.com/ec2/latest/instancetypes/ac.html"""
+
 
 def usual_slots(instance_type: str) -> int:
     """Its GPUs if it has some, else its vCPUs, at least 1. Right for the common types, a fair guess for the rest."""
@@ -22,6 +26,17 @@ def usual_slots(instance_type: str) -> int:
     if gpus is not None:
         return gpus.get(multiple, 1)
     return 4 * multiple or _SMALL.get(size, 2)
+
+
+def gpus_of(instance_type: str) -> Optional[int]:
+    """How many it has; None where its name does not tell for sure."""
+    family, _, size = instance_type.partition(".")
+    if re.fullmatch(r"[acdhimrtxz]\d+[a-z-]*", family):
+        return 0
+    known = _GPUS.get(family[:1])
+    if known is None or family not in _REGULAR or not (_multiple(size) or size == "xlarge"):
+        return None
+    return known.get(_multiple(size), 1)
 
 
 def _multiple(size: str) -> int:

@@ -39,7 +39,7 @@ from sc.errors import ExitCode, ScError
 from sc.executor import Ending, Plan
 from sc.executor.gpus import find_gpus
 from sc.executor.loop import execute
-from sc.machine import default_nprocs
+from sc.machine import count_vcpus, default_nprocs
 from sc.staging import Job
 from sc.storage import Storage
 from sc.worker.clerk_process import ClerkPlan, ClerkProcess
@@ -182,11 +182,13 @@ def _not_begun(desk: Desk, signals: list[int]) -> Worked:
 def _execute(
     desk: Desk, job: Job, here: Surroundings, prepared: Prepared, signals: Sequence[int]
 ) -> Ending:
-    nprocs = job.nprocs or default_nprocs(here.environment)
+    is_asked = job.gpus.most or not job.nprocs
+    gpus = find_gpus(here.environment, tell=here.say) if is_asked else ()
+    nprocs = job.nprocs or default_nprocs(len(gpus), count_vcpus(), job.gpus)
     plan = Plan(
         nprocs=nprocs,
         machine=here.identity.machine,
-        gpus=find_gpus(here.environment),
+        gpus=gpus,
         environment=prepared.environment,
         working_directory=prepared.working_directory,
         are_runs_redone=True,

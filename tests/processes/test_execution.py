@@ -61,6 +61,24 @@ def test_environment(execution: Execution) -> None:
     assert told == [str(work), "run,plan", execution.place("0"), "0", "1", "0", "unset"]
 
 
+@pytest.mark.parametrize(
+    ("env", "plan", "told"),
+    [({}, {}, "1"), ({"PYTHONUNBUFFERED": ""}, {}, ""), ({}, {"PYTHONUNBUFFERED": "0"}, "0")],
+)
+def test_output_of_python_is_unbuffered_unless_something_says_otherwise(
+    execution: Execution, env: dict[str, str], plan: dict[str, str], told: str
+) -> None:
+    execution.run({"cmd": "echo $PYTHONUNBUFFERED", "env": env}, environment=plan)
+    assert execution.read("0/stdout") == told + "\n"
+
+
+def test_what_a_python_run_printed_before_its_timeout_is_kept(execution: Execution) -> None:
+    script = "import time; print('begun'); time.sleep(1000)"
+    (ended,) = execution.run({"cmd": [sys.executable, "-c", script], "timeout": 3})
+    assert ended.cause == "timeout"
+    assert execution.read("0/stdout") == "begun\n"
+
+
 def test_a_missing_working_directory_is_told(execution: Execution) -> None:
     (ended,) = execution.run({"cmd": "true", "working_directory": "/no/such/folder"})
     assert (ended.code, ended.cause) == (127, "not-started")

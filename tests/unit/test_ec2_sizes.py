@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
 
-from sc.fleets.ec2_sizes import usual_slots
+from sc.fleets.ec2_sizes import gpus_of, usual_slots
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,27 @@ from sc.fleets.ec2_sizes import usual_slots
 )
 def test_the_usual_types(instance_type: str, slots: int) -> None:
     assert usual_slots(instance_type) == slots
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "gpus"),
+    [
+        ("r6a.xlarge", 0),
+        ("c7g.metal", 0),
+        ("t3.micro", 0),
+        ("x2iedn.xlarge", 0),
+        ("g4dn.xlarge", 1),
+        ("g5.12xlarge", 4),
+        ("p4d.24xlarge", 8),
+        ("g4ad.16xlarge", None),
+        ("g5g.metal", None),
+        ("p2.8xlarge", None),
+        ("trn1.2xlarge", None),
+        ("dl1.24xlarge", None),
+        ("local", None),
+    ],
+)
+def test_gpus_of_a_type_are_told_only_where_its_name_is_sure(
+    instance_type: str, gpus: Optional[int]
+) -> None:
+    assert gpus_of(instance_type) == gpus
