@@ -10,11 +10,11 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from sc import __version__
-from sc.commands import WORDS, load
+from sc.commands import WORDS, is_loaded, load
 from sc.commands.voice import (
     NobodyReadsError,
     hand_over,
@@ -42,17 +42,28 @@ _NO_MEMORY = (
 """How Python, which then has none for an exception, and the loader of its modules tell it; there is no errno."""
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run `sc` with these words (by default those of the command line); returns its exit code."""
+Mend = Callable[[bool], bool]
+
+
+def _is_whole(has_done_nothing: bool) -> bool:
+    return False
+
+
+def main(argv: Optional[Sequence[str]] = None, mend: Mend = _is_whole) -> int:
+    """Run `sc` with these words (by default those of the command line); returns its exit code.
+
+    `mend` is asked when a bug seems to show: it tells whether this copy of the program was damaged, and has then made
+    another. Told that nothing has been done yet, it begins again and does not return.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     open_streams()
     try:
-        return _code_of(words)
+        return _code_of(words, mend)
     finally:
         say_the_rest()
 
 
-def _code_of(words: list[str]) -> int:
+def _code_of(words: list[str], mend: Mend) -> int:
     """Do it, and tell what went wrong."""
     code: int = ExitCode.OK
     try:
@@ -66,7 +77,7 @@ def _code_of(words: list[str]) -> int:
     except ScError as error:
         return _tell(error)
     except Exception as error:  # noqa: BLE001 - the last door: all that arrives here is told
-        return _tell_trouble(error)
+        return _tell_trouble(error, mend)
     return code
 
 
@@ -169,11 +180,14 @@ def _tell(error: ScError) -> int:
     return error.exit_code
 
 
-def _tell_trouble(error: Exception) -> int:
+def _tell_trouble(error: Exception, mend: Mend) -> int:
     """A full disk is told in a sentence; anything else that arrives here is our bug and keeps its traceback."""
     want = _want_of(error)
     if want:
         say(f"sc: {want}; this machine has to be put right first")
+        return ExitCode.REFUSED
+    if mend(not is_loaded(sys.argv[1:2])):
+        say("sc: a file of its unpacked copy was damaged, and another copy was made: run it again")
         return ExitCode.REFUSED
     told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     for line in told.splitlines():

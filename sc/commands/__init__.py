@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -59,3 +61,8 @@ def load(name: str) -> Command:
     module: Any = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     command: Command = module
     return command
+
+
+def is_loaded(words: Sequence[str]) -> bool:
+    """Whether the first of these words is a command whose module has been imported, and may have done something."""
+    return any(f"{__name__}.{name.replace('-', '_')}" in sys.modules for name in words[:1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sc import commands_folder, paths
 from sc.commands.arguments import add_max_failures, add_on_end
 from sc.commands.following import after_start, follow, follow_started
-from sc.commands.starting import Work, check_gpus, check_sync, intend, start
+from sc.commands.starting import Work, check_gpus, check_here, check_sync, intend, start
 from sc.commands.voice import command_line, say, tell
 from sc.commands.watch import followed_by_url
 from sc.errors import ExitCode, InputError
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         recipe = found.file.recipe
         url = paths.job(found.work.remote_output_path, recipe.name)
         return follow(followed_by_url(storage, url, recipe.region or ""), args, only_last=True)
+    check_here(found.file.recipe)
     with TemporaryDirectory(prefix="sc-") as packing:
         intended = intend(found.file.recipe, found.work, storage, packing)
         if args.start:

@@ -74,9 +74,11 @@ def add_parser(subparsers: Subparsers) -> Any:
 def run(args: argparse.Namespace) -> int:
     """Check, execute, tell."""
     from sc.documents import read_batch
+    from sc.executor.tree import check_system
     from sc.storage import open_storage
 
     check_name(args.name)
+    check_system()
     storage = open_storage()
     batch = read_batch(
         args.file,

@@ -76,9 +76,12 @@ class Around(NamedTuple):
 
 def run(args: argparse.Namespace) -> int:
     """Choose, then run or open a shell."""
+    from sc.executor.tree import check_system
     from sc.storage import open_storage
 
     _check(args)
+    if not args.shell:
+        check_system()
     storage = open_storage()
     meant = at_hand.read_at_hand(args.batch, storage)
     chosen = _chosen(args, meant, storage)

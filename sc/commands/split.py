@@ -13,7 +13,7 @@ from sc.commands.arguments import add_max_failures, add_on_end, at_least
 from sc.commands.cutting import Cut, prepare, write
 from sc.commands.following import after_start, follow_started, recipe_of
 from sc.commands.longest import add_keep_order, tell_order
-from sc.commands.starting import Intended, Work, intend, start
+from sc.commands.starting import Intended, Work, check_here, intend, start
 from sc.commands.voice import command_line, result, say, tell
 from sc.errors import ExitCode, ScError
 
@@ -105,6 +105,7 @@ def _intended(
     """The job that --start asks for, checked; None if there is nothing to start."""
     if not args.start or not cut.sizes:
         return None
+    check_here(cut.file.recipe)
     batch = cut.batch
     work = Work(
         batch.remote_output_path,

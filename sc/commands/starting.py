@@ -106,6 +106,14 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     return Intended(storage, fleet, launch, job, archives)
 
 
+def check_here(recipe: Recipe) -> None:
+    """Raises ScError where workers of this machine could not do their work."""
+    if recipe.is_local:
+        from sc.executor.tree import check_system
+
+        check_system()
+
+
 def check_gpus(
     file: str, needs: GpuNeeds, recipe: Recipe, runs: Optional[Iterable[Run]] = None
 ) -> None:

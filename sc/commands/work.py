@@ -44,8 +44,11 @@ def add_parser(subparsers: Subparsers) -> Any:
 
 def run(args: argparse.Namespace) -> int:
     """Work, and leave the machine as its fleet wants it."""
+    from sc.executor.tree import check_system
+
     if args.fleet not in FLEETS:
         raise InputError(f"--fleet {args.fleet!r}: sc knows the fleets local and ec2")
+    check_system()
     if args.fleet == "ec2":
         return _work_on_ec2(args.job_url)
     from sc.worker import work

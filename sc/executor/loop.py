@@ -38,6 +38,7 @@ def execute(plan: Plan, feed: Feed, open_sink: OpenSink, noted: Sequence[int] = 
     SIGINT, SIGTERM and SIGHUP stop it: once politely, twice at once; `noted` has those that have come to the caller's
     handlers. `open_sink` is called in each process that stores. To be called from the main thread, and the only one.
     """
+    tree.check_system()
     with TemporaryFolder(plan.temp_folder) as folder:
         loop = Loop(plan, feed, open_sink, folder, Signals(noted))
         try:

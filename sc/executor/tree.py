@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from sc.errors import ScError
+
 PR_SET_CHILD_SUBREAPER = 36
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _TO_DEFAULT = [
@@ -30,6 +32,29 @@ def adopt_orphans() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     return bool(_libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def check_system(proc: str = "/proc") -> None:
+    """Raises ScError where no run can be started, or what it has started could not be found and would be left running:
+    there is no /proc, or it is that of another PID namespace, whose numbers mean other processes."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        seen = os.readlink(f"{proc}/self")
+    except OSError:
+        seen = ""
+    if seen != str(os.getpid()):
+        what = "is that of another PID namespace" if seen else "is not mounted"
+        raise ScError(
+            f"{proc} {what}, and without it what a run leaves behind cannot be found and ended: "
+            f"mount it (mount -t proc proc {proc}), and try again"
+        )
+    try:
+        os.close(os.open(os.devnull, os.O_RDWR))
+    except OSError as error:
+        raise ScError(
+            f"{os.devnull}: {error.strerror}; runs need it: make it anew (mknod -m 666 {os.devnull} c 1 3)"
+        ) from error
 
 
 @functools.cache
@@ -149,7 +174,7 @@ def children(parent: int) -> list[int]:
 
 def _processes() -> Iterator[tuple[int, int, bool]]:
     """(process id, id of its parent, whether it is dead) of all processes."""
-    if not os.path.isdir("/proc/self"):
+    if not sys.platform.startswith("linux"):
         yield from _processes_by_ps()
         return
     for name in os.listdir("/proc"):

@@ -137,3 +137,67 @@ def test_the_same_over_s3(suite: str, pyz: Path, seaweed: S3Server, bucket: str)
         for number in range(4)
     ]
     assert bodies == CODES
+
+
+WITHOUT = {
+    "umount -l /proc": "sc: /proc is not mounted, and without it what a run leaves behind",
+    "umount -l /proc; mount -t tmpfs tmpfs /proc": "sc: /proc is not mounted, and without it",
+    "umount /dev/null; rm /dev/null": "sc: /dev/null: No such file or directory; runs need it",
+}
+
+
+@pytest.mark.parametrize("damage", WITHOUT)
+def test_bare_machine_without_what_runs_need_says_so_before_any_effect(
+    pyz: Path, damage: str
+) -> None:
+    with machine("bookworm") as made:
+        prepared(made, pyz, "/root/out")
+        split = ["split", "/root/recipe.json", "/root/batch.yaml", "/root/commands"]
+        assert sc(made, *split).returncode == 0
+        assert made.run(damage).returncode == 0
+        for words in (
+            ["batch", "/root/batch.yaml"],
+            ["apply", "/root/commands/recipe.yaml", "--start"],
+            ["rerun", "/root/batch.yaml", "0", "--save"],
+            ["work", "/root/out/.sc/bare"],
+        ):
+            done = sc(made, *words)
+            assert done.returncode == 3, done.stderr
+            assert WITHOUT[damage] in done.stderr
+            assert "Traceback" not in done.stderr
+        assert not made.path("/root/out/0").exists()
+        told = sc(made, "summarize-batch", "/root/batch.yaml")
+        assert told.returncode == 0, told.stderr
+
+
+def test_bare_machine_with_the_proc_of_another_namespace_is_refused(pyz: Path) -> None:
+    """There the number of a process is that of another one, which would be killed in its place."""
+    with machine("bookworm") as made:
+        prepared(made, pyz, "/root/out")
+        words = ["unshare", "--pid", "--fork", "python3", "/root/sc.pyz", "batch"]
+        done = made.run([*words, "/root/batch.yaml"])
+        assert done.returncode == 3, done.stderr
+        assert "/proc is that of another PID namespace" in done.stderr
+        assert not made.path("/root/out").exists()
+
+
+ODD = [
+    "mount -o remount,hidepid=2 /proc",
+    "umount -l /proc; mount -t proc -o subset=pid proc /proc",
+    "umount /dev/shm /tmp; rmdir /dev/shm /tmp",
+]
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_bare_machine_with_less_than_usual_runs_a_batch_of_a_plain_user(
+    pyz: Path, oddity: str
+) -> None:
+    with machine("bookworm") as made:
+        prepared(made, pyz, "/home/out")
+        assert made.run(f"{oddity}; chown -R 65534 /home; chmod -R a+rX /root").returncode == 0
+        words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        command = "setsid sleep 1000 & cd /home && exec python3 /root/sc.pyz batch /root/batch.yaml"
+        done = made.run([*words, "sh", "-c", command], {"HOME": "/home"})
+        assert done.returncode == 1, done.stderr
+        codes = [made.path(f"/home/out/{n}/status_code").read_text() for n in range(4)]
+        assert codes == CODES

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,13 +28,16 @@ TOLD = f"sc {__version__}\n"
 
 
 def run(
-    *words: object, env: Optional[Mapping[str, str]] = None, python: str = sys.executable
+    *words: object,
+    env: Optional[Mapping[str, str]] = None,
+    python: str = sys.executable,
+    stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with no environment but PATH and `env`."""
     return subprocess.run(
         [python, *map(str, words)],
         env={"PATH": os.environ["PATH"], **(env or {})},
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         text=True,
     )
@@ -187,7 +192,7 @@ def test_first_starts_at_the_same_moment_all_start(pyz: Path, tmp_path: Path) ->
     ]
     assert [process.communicate()[0] for process in started] == [TOLD] * 8
     (left,) = (tmp_path / ".cache" / "sc").iterdir()
-    assert sorted(path.name for path in left.iterdir()) == ["site-packages"]
+    assert sorted(path.name for path in left.iterdir()) == ["complete", "site-packages"]
 
 
 def test_it_knows_its_own_path(pyz: Path, tmp_path: Path) -> None:
@@ -228,6 +233,167 @@ def test_a_damaged_file_says_so(pyz: Path, tmp_path: Path) -> None:
     assert told.returncode == 3
     assert told.stderr == f"sc: {tmp_path}/sc.pyz is damaged: get it again.\n"
     assert list((tmp_path / ".cache" / "sc").iterdir()) == []
+
+
+# Damage, and age
+
+
+def unpacked_below(folder: Path) -> list[Path]:
+    """Its copies, in the order in which they were made."""
+    return sorted((folder / ".cache" / "sc").iterdir())
+
+
+def hurt(path: Path, how: str) -> None:
+    if how == "missing":
+        path.unlink()
+    elif how == "a folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "without rights":
+        path.chmod(0)
+    elif how == "zeros":
+        path.write_bytes(bytes(path.stat().st_size))
+    else:
+        with path.open("r+b") as file:
+            file.truncate(0 if how == "empty" else path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("sc/cli.py", "missing"),
+        ("sc/cli.py", "empty"),
+        ("sc/cli.py", "without rights"),
+        ("sc/__init__.py", "missing"),
+        ("sc/feed.py", "cut"),
+        ("yaml/__init__.py", "a folder"),
+        ("botocore/data/endpoints.json", "cut"),
+        ("../complete", "missing"),
+        ("../complete", "cut"),
+    ],
+)
+def test_start_from_a_damaged_copy_makes_another(
+    pyz: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    env = {"HOME": str(tmp_path)}
+    assert run(pyz, "--version", env=env).stdout == TOLD
+    (first,) = unpacked_below(tmp_path)
+    hurt(first / "site-packages" / name, how)
+    words = ["batch", "-", "--remote-output-path", tmp_path / "out"]
+    done = run(pyz, *words, env=env, stdin="echo one\n")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/0/stdout").read_text() == "one\n"
+    assert "Traceback" not in done.stderr
+    assert run(pyz, "--version", env=env).stdout == TOLD
+    assert len(unpacked_below(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["sc/cli.py", "sc/commands/batch.py", "sc/feed.py"])
+@pytest.mark.parametrize("what", ["source", "compiled"])
+def test_damage_that_keeps_the_size_is_found_where_it_shows(
+    pyz: Path, tmp_path: Path, name: str, what: str
+) -> None:
+    """What is imported before anything is done is made anew at once, the rest for the next time."""
+    env = {"HOME": str(tmp_path)}
+    words = ["batch", "-", "--remote-output-path", tmp_path / "out"]
+    assert run(pyz, *words, env=env, stdin="echo one\n").returncode == 0
+    (first,) = unpacked_below(tmp_path)
+    source = first / "site-packages" / name
+    compiled = source.parent / "__pycache__"
+    for path in compiled.glob(f"{source.stem}.*.pyc"):
+        if what == "compiled":
+            hurt(path, "cut")
+        else:
+            path.unlink()
+    if what == "source":
+        hurt(source, "zeros")
+    done = run(pyz, *words, env=env, stdin="echo one\n")
+    if name == "sc/feed.py":
+        assert done.returncode == 3
+        assert done.stderr.splitlines()[-1].endswith("another copy was made: run it again")
+        done = run(pyz, *words, env=env, stdin="echo one\n")
+    assert done.returncode == 0, done.stderr
+    assert len(unpacked_below(tmp_path)) == 2
+
+
+def test_damage_where_nothing_can_be_written_is_met_elsewhere(pyz: Path, tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path / "temp")}
+    (tmp_path / "temp").mkdir()
+    assert run(pyz, "--version", env=env).stdout == TOLD
+    cache = tmp_path / ".cache" / "sc"
+    (first,) = cache.iterdir()
+    hurt(first / "site-packages/sc/cli.py", "empty")
+    for number in range(1, 100):
+        (cache / f"{first.name}.{number}").mkdir()
+        (cache / f"{first.name}.{number}" / "x").touch()
+    assert run(pyz, "--version", env=env).stdout == TOLD
+    assert [path.name for path in (tmp_path / "temp").iterdir()] == [f"sc-{os.geteuid()}"]
+
+
+def test_starts_at_the_same_moment_from_a_damaged_copy_all_start(pyz: Path, tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    assert run(pyz, "--version", env=env).stdout == TOLD
+    (first,) = unpacked_below(tmp_path)
+    hurt(first / "site-packages/sc/cli.py", "empty")
+    words = [sys.executable, str(pyz), "--version"]
+    started = [
+        subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) for _ in range(6)
+    ]
+    assert [process.communicate()[0] for process in started] == [TOLD] * 6
+    assert [path.name for path in unpacked_below(tmp_path)] == [first.name, first.name + ".1"]
+
+
+def age(path: Path, days: float) -> None:
+    then = time.time() - days * 86400
+    for each in [*path.rglob("*"), path]:
+        os.utime(each, (then, then))
+
+
+def test_copies_that_nobody_has_used_for_a_month_are_removed(pyz: Path, tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path)}
+    assert run(pyz, "--version", env=env).stdout == TOLD
+    (own,) = unpacked_below(tmp_path)
+    cache = own.parent
+    names = {
+        "a" * 20: 31,  # of another version
+        "b" * 20 + ".1": 31,
+        "new-dead": 31,
+        "c" * 20: 29,
+        "d" * 20: 31,  # used by a process that lives
+        "not-ours": 31,
+    }
+    for name, days in names.items():
+        shutil.copytree(own, cache / name)
+        age(cache / name, days)
+    shutil.copytree(own, cache / ("e" * 20))
+    (cache / ("e" * 20) / "complete").unlink()  # as sc 0.1.0 left it
+    age(cache / ("e" * 20), 31)
+    (cache / ("f" * 20)).symlink_to(tmp_path)
+    age(own, 2)
+    with (cache / ("d" * 20) / "complete").open() as used:
+        fcntl.flock(used, fcntl.LOCK_SH)
+        assert run(pyz, "--version", env=env).stdout == TOLD
+    left = {path.name for path in cache.iterdir()}
+    assert left == {own.name, "c" * 20, "d" * 20, "f" * 20, "not-ours"}
+    assert time.time() - (own / "complete").stat().st_mtime < 3600
+
+
+def test_a_running_sc_holds_the_lock_of_its_copy(pyz: Path, tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    command = f"touch {tmp_path}/begun; until [ -e {tmp_path}/end ]; do sleep 0.1; done"
+    words = [sys.executable, str(pyz), "batch", "-", "--remote-output-path", str(tmp_path / "out")]
+    with subprocess.Popen(words, env=env, stdin=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(command + "\n")
+        process.stdin.close()
+        limit = time.monotonic() + 60
+        while not (tmp_path / "begun").exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        (own,) = unpacked_below(tmp_path)
+        with (own / "complete").open() as marker, pytest.raises(BlockingIOError):
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (tmp_path / "end").touch()
+    assert process.returncode == 0
 
 
 @pytest.mark.bare
