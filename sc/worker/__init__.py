@@ -182,8 +182,7 @@ def _not_begun(desk: Desk, signals: list[int]) -> Worked:
 def _execute(
     desk: Desk, job: Job, here: Surroundings, prepared: Prepared, signals: Sequence[int]
 ) -> Ending:
-    is_asked = job.gpus.most or not job.nprocs
-    gpus = find_gpus(here.environment, tell=here.say) if is_asked else ()
+    gpus = find_gpus(here.environment, tell=here.say)
     nprocs = job.nprocs or default_nprocs(len(gpus), count_vcpus(), job.gpus)
     plan = Plan(
         nprocs=nprocs,

@@ -142,7 +142,7 @@ def test_the_same_over_s3(suite: str, pyz: Path, seaweed: S3Server, bucket: str)
 WITHOUT = {
     "umount -l /proc": "sc: /proc is not mounted, and without it what a run leaves behind",
     "umount -l /proc; mount -t tmpfs tmpfs /proc": "sc: /proc is not mounted, and without it",
-    "umount /dev/null; rm /dev/null": "sc: /dev/null: No such file or directory; runs need it",
+    "umount -l /dev/null; rm -f /dev/null": "sc: /dev/null: No such file or directory; runs need it",
 }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.faults import BATCH, SPLIT, Count, Record, Trial, read_only, small_disk, wait_until
+from tests.e2e.program import Program
 from tests.servers import S3Server
 
 
@@ -181,3 +184,28 @@ def test_talk_that_finds_no_room_changes_no_exit_code(trial: Trial) -> None:
     assert through_shell(trial, 'exec "$@" 2> /dev/full', "batch", "none.json").returncode == 2
     trial.assert_all_whole()
     trial.assert_nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_batch_begun_where_a_shell_ignores_interrupts_is_stopped_by_signals(
+    program: Program, tmp_path: Path, number: int
+) -> None:
+    """As in the background of a script: a CI system that cancels sends SIGINT first. Runs have the signal's default."""
+    (tmp_path / "batch.txt").write_text("kill -INT $$\nsleep 1000\n")
+    words = ["batch", "batch.txt", "--remote-output-path", "out", "--nprocs", "2"]
+    script = "trap '' INT QUIT; exec \"$@\""
+    with subprocess.Popen(
+        ["sh", "-c", script, "sh", *program.words, *words],
+        cwd=tmp_path,
+        env=program.surroundings(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        wait_until((tmp_path / "out/0/status_code").exists, "one has ended")
+        wait_until((tmp_path / "out/1/stdout").exists, "the other goes on")
+        running.send_signal(number)
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 130, told
+    assert (tmp_path / "out/0/status_code").read_text() == "130"
+    assert not (tmp_path / "out/1/status_code").exists()

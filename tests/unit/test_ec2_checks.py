@@ -9,9 +9,9 @@ import pytest
 
 from sc.errors import CloudError, InputError
 from sc.fleets import Launch
-from sc.fleets.ec2_checks import check
+from sc.fleets.ec2_checks import check, gpu_problems
 from sc.fleets.ec2_requests import Image, Place, Plan
-from sc.model import Recipe
+from sc.model import GpuNeeds, Recipe
 from tests.fakes.aws import FakeAws, refused
 
 GPU = "base-oss-nvidia-driver-gpu-amazon-linux-2023"
@@ -188,3 +188,16 @@ def test_several_problems_are_told_at_once() -> None:
 def test_a_refusal_of_aws_is_passed_on(operation: str) -> None:
     with pytest.raises(CloudError, match="AccessDenied"):
         checked(FakeAws(**{operation: refused("AccessDenied")}))
+
+
+def test_types_with_fewer_gpus_than_a_run_asks_for_are_each_told() -> None:
+    types: list[dict[str, Any]] = [
+        {"InstanceType": "g4dn.xlarge", "GpuInfo": {"Gpus": [{"Count": 1}]}},
+        {"InstanceType": "g5.12xlarge", "GpuInfo": {"Gpus": [{"Count": 4}]}},
+        {"InstanceType": "r6a.xlarge"},
+    ]
+    assert [one.partition(", and ")[2] for one in gpu_problems(types, GpuNeeds(4))] == [
+        "g4dn.xlarge has 1 GPU; lower gpus, or take a machine that has them",
+        "r6a.xlarge has no GPU; lower gpus, or take a machine that has them",
+    ]
+    assert gpu_problems(types, GpuNeeds()) == []
