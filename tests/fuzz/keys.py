@@ -181,7 +181,14 @@ def _facts(found: History) -> Facts:
 
     storage = MemoryStorage(Clock())
     return Facts(
-        *("title", "/out", ["job"], "now", "0", {"completed": 1, "failed": 1, "not_stored": 0, "incomplete": 0}),
+        *(
+            "title",
+            "/out",
+            ["job"],
+            "now",
+            "0",
+            {"completed": 1, "failed": 1, "not_stored": 0, "incomplete": 0},
+        ),
         *(found, read_workers(storage, [], found), [], lambda: iter([]), []),
         *(Links("none", ""), None),
     )
