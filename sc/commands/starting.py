@@ -79,6 +79,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     machines = max(1, min(recipe.scale, work.parts))
     launch = Launch(url, recipe, machines, program, sha256_of(program), handed_on(os.environ))
     storage.check(work.remote_output_path)
+    storage.check_conditions(url)
     fleet.check(launch)
     refuse_running(fleet, url)
     if work.sync_base:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import botocore.exceptions as boto
 import pytest
 
 from sc.errors import MissingError, StorageError
+from sc.storage.s3_answers import element
 from sc.storage.s3_files import PART_BYTES, RANGE_BYTES, part_bytes
 from sc.storage.s3_http import Request
 from sc.storage.s3_receiver import Response
@@ -28,27 +30,48 @@ PLACE = "s3://bucket/a"
 LOST = no(412, "PreconditionFailed")
 
 
-def test_a_created_object_is_made_twice_once_to_prove_the_condition() -> None:
+def test_conditions_that_are_kept_are_proved_by_five_requests() -> None:
     world = World()
-    script = Script(world, ok(), LOST, ok())
-    s3 = storage(script, world)
-    assert s3.create(PLACE, b"me") == "tag"
-    assert s3.create("s3://bucket/b", b"me") == "tag"
-    assert [heard.request.target for heard in script.heard] == ["/a", "/a", "/b"]
-    assert {heard.request.headers["if-none-match"] for heard in script.heard} == {"*"}
+    script = Script(world, ok(), LOST, LOST, ok(), ok())
+    storage(script, world).check_conditions(PLACE)
+    assert script.methods == ["PUT", "PUT", "PUT", "PUT", "DELETE"]
+    assert len({heard.request.target for heard in script.heard}) == 1
+    conditions = [
+        (heard.request.headers.get("if-none-match"), heard.request.headers.get("if-match"))
+        for heard in script.heard[:4]
+    ]
+    assert conditions == [("*", None), ("*", None), (None, f'"{"0" * 32}"'), (None, '"tag"')]
 
 
-def test_a_server_that_ignores_conditions_is_found_out() -> None:
+@pytest.mark.parametrize(
+    ("answers", "header"),
+    [
+        ([ok(), ok(), ok()], "If-None-Match"),
+        ([ok(), LOST, ok(), ok()], "If-Match"),
+        ([ok(), LOST, LOST, LOST, ok()], "If-Match"),
+    ],
+    ids=["makes it again", "replaces whatever is there", "replaces nothing"],
+)
+def test_a_server_that_ignores_a_condition_is_found_out(answers: list[Said], header: str) -> None:
     world = World()
-    with pytest.raises(StorageError, match="ignores If-None-Match"):
-        storage(Script(world, ok()), world).create(PLACE, b"me")
+    script = Script(world, *answers)
+    with pytest.raises(StorageError, match=f"does not keep the condition {header}"):
+        storage(script, world).check_conditions(PLACE)
+    assert script.methods[-1] == "DELETE"
+
+
+def test_a_condition_that_a_lost_answer_seems_to_break_is_kept() -> None:
+    """The first object was made, and its answer lost; the same happens when it is replaced."""
+    world = World()
+    script = Script(world, RESET, LOST, ok(b"1"), LOST, LOST, RESET, LOST, ok(b"4"), ok())
+    storage(script, world).check_conditions(PLACE)
 
 
 @pytest.mark.parametrize("refusal", [no(501, "NotImplemented"), no(400, "NotImplemented")])
 def test_a_server_without_conditions_is_told(refusal: Response) -> None:
     world = World()
     with pytest.raises(StorageError, match=r"does not implement .*if-none-match"):
-        storage(Script(world, refusal), world).create(PLACE, b"me")
+        storage(Script(world, refusal, ok()), world).check_conditions(PLACE)
 
 
 def test_who_comes_second_has_lost_without_another_look() -> None:
@@ -384,6 +407,29 @@ def test_a_listing_leaves_out_painted_folders_and_decodes_names() -> None:
     places = [entry.place for entry in storage(script, world).list("s3://bucket/x")]
     assert places == [f"s3://bucket/x/{name}" for name in ("a b", "a b", "c+d", "e&f", "😀")]
     assert "continuation-token=one%20%26%20two" in script.heard[1].request.target
+
+
+@pytest.mark.parametrize(
+    "key", ["a b/k=1+x%41", "a%20b", "two\nlines", "cr\r", "\x01", "&amp;", "é"]
+)
+def test_a_listing_that_was_not_encoded_is_not_decoded(key: str) -> None:
+    """s3rver has not heard of encoding-type, and so does not say that it did as it was asked."""
+    written = listing(f"x/{escape(key)}")
+    plain = written._replace(body=written.body.replace(b"<EncodingType>url</EncodingType>", b""))
+    (entry,) = storage(Script(World(), plain), World()).list("s3://bucket/x")
+    assert entry.place == f"s3://bucket/x/{key}"
+
+
+def test_characters_that_are_written_as_numbers_are_read() -> None:
+    text = "&#x27;&#39;&#x1;&#128;&quot;&apos;&#xD;&#xD800;&copy;"
+    assert element(f"<Key>{text}</Key>".encode(), "Key") == "''\x01\x80\"'\r&#xD800;&copy;"
+
+
+def test_the_same_page_again_and_again_is_told() -> None:
+    """Of s3rver, where the last key of a page has a newline in it. Its tokens differ all the same."""
+    pages = [listing("x/a", "x/b", next_token=f"token {number}") for number in range(2)]
+    with pytest.raises(StorageError, match="the same page again"):
+        list(storage(Script(World(), *pages), World()).list("s3://bucket/x"))
 
 
 def test_a_check_asks_for_one_key_only() -> None:
