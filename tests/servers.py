@@ -149,12 +149,12 @@ def plain_s3_server(folder: Path) -> Iterator[S3Server]:
     if not program.exists():
         raise RuntimeError("s3rver is missing: run the tests by ./build.sh test")
     node = shutil.which("node") or "nodejs"
-    options = ["-d", str(folder / "data"), "-a", "127.0.0.1", "-p", "0", "--no-vhost-buckets"]
+    options = [str(program), "-d", str(folder / "data"), "-a", "127.0.0.1", "-p", "0"]
+    options += ["--no-vhost-buckets", "--silent"]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             # Its continuation tokens are made with DES.
-            ["setpriv", "--pdeathsig", "KILL", node, "--openssl-legacy-provider", str(program)]
-            + [*options, "--silent"],
+            ["setpriv", "--pdeathsig", "KILL", node, "--openssl-legacy-provider", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

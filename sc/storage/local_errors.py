@@ -32,6 +32,25 @@ _SENTENCES = {
     errno.EILSEQ: "{place} cannot be {done}, its file system does not take such a name: "
     "choose another one.",
 }
+FINAL_ERRNOS = frozenset(
+    [
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+    ]
+)
+"""Of a path or a permission, which will be as impossible in an hour. All else may pass: a full disk, a quota, one that
+has turned read-only, a server that does not answer."""
 _SAME = {
     errno.EPERM: errno.EACCES,
     errno.ENFILE: errno.EMFILE,
@@ -60,7 +79,9 @@ def told(place: str, done: str) -> Iterator[None]:
                 "{place} cannot be {done} (" + _braced(reason) + "): "
                 "check the disk or the mount that it is on."
             )
-        raise StorageError(sentence.format(place=place, done=done)) from error
+        refused = StorageError(sentence.format(place=place, done=done))
+        refused.is_final = code in FINAL_ERRNOS
+        raise refused from error
 
 
 @contextmanager
