@@ -8,8 +8,8 @@
 
 In tests ask for the fixtures `seaweed` (the server, one per session), `bucket` (a new one per test) and
 `s3_environment` (the server's environment, in this process too, for the length of the test); see conftest.
-The server has one identity, which may do all; a wrong key is refused with 403, as is no key. A bucket that
-nobody made is refused with 404 NoSuchBucket.
+The server's identity may do all, and there is one that may do less (LIMITED_KEYS); a wrong key is refused with
+403, as is no key. A bucket that nobody made is refused with 404 NoSuchBucket.
 
 `plain_s3_server` and the fixture `s3rver` are the same for s3rver, which speaks another dialect: it ignores
 If-None-Match and If-Match, does not encode listed keys, has no multipart uploads, and lists names in the order of its
@@ -39,6 +39,9 @@ KEYS = (("sc-test", "sc-test-secret"), ("sc-test-renewed", "sc-test-renewed-secr
 """Two for the same identity, so that one can take the other's place."""
 (ACCESS_KEY, SECRET_KEY), REGION = KEYS[0], "us-east-1"
 START_SECONDS = 90
+LIMITED_KEYS, LIMITED_BUCKET = ("sc-test-limited", "sc-test-limited-secret"), "limited"
+LIMITED_NAMES = ("allowed", ".sc")
+"""Of an identity that may read all, and write to these names below `out` in this bucket, which whoever needs it makes."""
 S3RVER_KEYS = ("S3RVER", "S3RVER")
 ROLES = ("master", "volume", "filer", "s3")
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -173,7 +176,16 @@ def plain_s3_server(folder: Path) -> Iterator[S3Server]:
 
 def _identities() -> dict[str, Any]:
     keys = [{"accessKey": access, "secretKey": secret} for access, secret in KEYS]
-    return {"identities": [{"name": "test", "credentials": keys, "actions": ["Admin"]}]}
+    limited = {
+        "name": "limited",
+        "credentials": [dict(zip(("accessKey", "secretKey"), LIMITED_KEYS))],
+        "actions": [
+            "Read",
+            "List",
+            *(f"Write:{LIMITED_BUCKET}/out/{name}*" for name in LIMITED_NAMES),
+        ],
+    }
+    return {"identities": [{"name": "test", "credentials": keys, "actions": ["Admin"]}, limited]}
 
 
 def _answers(server: S3Server) -> bool:

@@ -79,11 +79,9 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     machines = max(1, min(recipe.scale, work.parts))
     launch = Launch(url, recipe, machines, program, sha256_of(program), handed_on(os.environ))
     storage.check(work.remote_output_path)
-    storage.check_conditions(url)
     fleet.check(launch)
     refuse_running(fleet, url)
-    if work.sync_base:
-        storage.check(work.sync_base)
+    _check_storage(storage, work, url)
     archives, synced = packed(recipe, work, folder)
     is_here = recipe.is_local and storage.local_path(url) is not None
     job = Job(
@@ -103,6 +101,12 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         nonce=os.urandom(8).hex(),
     )
     return Intended(storage, fleet, launch, job, archives)
+
+
+def _check_storage(storage: Storage, work: Work, url: str) -> None:
+    if work.sync_base:
+        storage.check(work.sync_base)
+    storage.check_conditions(url)
 
 
 def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:

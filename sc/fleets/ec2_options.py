@@ -87,6 +87,8 @@ def missing(error: Exception) -> str:
         return "no AWS credentials were found; run 'aws configure' or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     if isinstance(error, botocore.exceptions.ClientError):
         code = error.response.get("Error", {}).get("Code", "")
+        if not code and not error.response.get("Error", {}).get("Message"):
+            return no_answer(Call("ec2", "describe_instance_types", {}), UNREADABLE)
         if code in ("UnauthorizedOperation", "AccessDenied"):
             return f"{error.operation_name} is not allowed; ask for the permission ec2:{error.operation_name}"
         if code in ("AuthFailure", "InvalidClientTokenId", "ExpiredToken", "RequestExpired"):

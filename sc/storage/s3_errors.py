@@ -67,6 +67,8 @@ _SAME = {
     "XMinioStorageFull": "QuotaExceeded",
     "NoSuchUpload": "NoSuchKey",
 }
+_LONGEST_TOLD = 200
+"""Characters of a place that is too long for a key, and for a sentence."""
 _FINAL = frozenset(
     [
         "AccessDenied",
@@ -105,6 +107,8 @@ def _refusal(
     purpose: Purpose, bucket: str, status: int, code: str, message: str, header: str
 ) -> StorageError:
     known = _SAME.get(code, code)
+    if known == "KeyTooLongError" and len(purpose.place) > _LONGEST_TOLD:
+        purpose = purpose._replace(place=f"{purpose.place[:_LONGEST_TOLD]}…")
     if known not in _BY_CODE:
         known = _BY_STATUS.get(status, known) if not code else known
     if known == "NoSuchKey" and purpose.done != "read":

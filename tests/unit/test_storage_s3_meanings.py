@@ -10,6 +10,7 @@ import botocore.exceptions as boto
 import pytest
 
 from sc.errors import MissingError, StorageError
+from sc.storage.s3_account import UnusableKeysError
 from sc.storage.s3_answers import element
 from sc.storage.s3_files import PART_BYTES, RANGE_BYTES, part_bytes
 from sc.storage.s3_http import Request
@@ -354,7 +355,56 @@ def test_refusals_are_sentences(answer: Response, sentence: str) -> None:
     assert len(script.heard) == 1
 
 
+NATURES = [
+    (no(403, "AccessDenied"), True),
+    (no(400, "KeyTooLongError"), True),
+    (no(400, "EntityTooLarge"), True),
+    (no(400, "XMinioInvalidObjectName"), True),
+    (no(405, "MethodNotAllowed"), True),
+    (no(501), True),
+    (no(414), True),
+    (no(403), False),
+    (no(404), False),
+    (no(404, "NoSuchBucket"), False),
+    (no(403, "InvalidAccessKeyId"), False),
+    (no(403, "SignatureDoesNotMatch"), False),
+    (no(403, "AccountProblem"), False),
+    (no(400, "InvalidToken"), False),
+    (no(400, "ExpiredToken"), False),
+    (no(507, "XMinioStorageFull"), False),
+]
+
+
+@pytest.mark.parametrize(("answer", "is_final"), NATURES, ids=str)
+def test_refusals_tell_whether_they_may_pass(answer: Response, is_final: bool) -> None:
+    with pytest.raises(StorageError) as caught:
+        storage(Script(World(), *[answer] * 2), World()).put(PLACE, b"")
+    assert caught.value.is_final == is_final
+
+
+def test_a_key_that_is_too_long_is_not_told_to_its_end() -> None:
+    with pytest.raises(
+        StorageError, match=r"s3://bucket/a/k*… cannot be written, the key is longer"
+    ):
+        storage(Script(World(), no(400, "KeyTooLongError")), World()).put(
+            f"{PLACE}/{'k' * 1100}", b""
+        )
+
+
+def test_a_web_page_in_answer_to_a_removal_is_told() -> None:
+    script = Script(World(), ok(b"<html>Welcome</html>"))
+    with pytest.raises(StorageError, match="cannot be removed, the answer is not one of S3"):
+        storage(script, World()).delete([PLACE, "s3://bucket/b"])
+
+
+def test_keys_that_xml_may_change_are_removed_alone() -> None:
+    script = Script(World(), ok(status=204), ok(status=204), ok(b"<DeleteResult/>"))
+    storage(script, World()).delete(f"s3://bucket/{key}" for key in ("a", "b ", "c\x01", "d"))
+    assert script.methods == ["DELETE", "DELETE", "POST"]
+
+
 ACCOUNTS = [
+    (UnusableKeysError("character 5 of the access key is '\\n'"), "correct AWS_ACCESS_KEY_ID"),
     (boto.NoCredentialsError(), "there are no AWS credentials: run `aws configure`"),
     (
         boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
