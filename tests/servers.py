@@ -41,7 +41,7 @@ KEYS = (("sc-test", "sc-test-secret"), ("sc-test-renewed", "sc-test-renewed-secr
 START_SECONDS = 90
 LIMITED_KEYS, LIMITED_BUCKET = ("sc-test-limited", "sc-test-limited-secret"), "limited"
 LIMITED_NAMES = ("allowed", ".sc")
-"""Of an identity that may read all, and write to these names below `out` in this bucket, which whoever needs it makes."""
+"""Of an identity that may read all, and write to these names below `out` in this bucket, which is not there yet."""
 S3RVER_KEYS = ("S3RVER", "S3RVER")
 ROLES = ("master", "volume", "filer", "s3")
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))

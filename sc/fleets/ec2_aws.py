@@ -105,8 +105,8 @@ class Boto3:
             from botocore.config import Config
 
             # Describe calls of a large account are throttled now and then; seven tries last about half a minute.
-            # Prices are worth no waiting.
-            tries = 2 if service == "pricing" else 7
+            # Prices are worth no waiting, and STS is asked first: what answers there with errors only may be no AWS.
+            tries = {"pricing": 2, "sts": 3}.get(service, 7)
             config = Config(
                 retries={"mode": "standard", "total_max_attempts": tries},
                 connect_timeout=10,

@@ -58,6 +58,9 @@ _SAME = {
     errno.ENOTEMPTY: errno.EISDIR,
 }
 
+_LONGEST_TOLD = 200
+"""Characters of a place that is too long for a file system, and for a sentence."""
+
 
 @contextmanager
 def told(place: str, done: str) -> Iterator[None]:
@@ -79,6 +82,8 @@ def told(place: str, done: str) -> Iterator[None]:
                 "{place} cannot be {done} (" + _braced(reason) + "): "
                 "check the disk or the mount that it is on."
             )
+        if code == errno.ENAMETOOLONG and len(place) > _LONGEST_TOLD:
+            place = f"{place[:_LONGEST_TOLD]}…"
         refused = StorageError(sentence.format(place=place, done=done))
         refused.is_final = code in FINAL_ERRNOS
         raise refused from error
