@@ -166,8 +166,9 @@ class _Translated:
         if isinstance(error, BotoCoreError):
             code = type(error).__name__
             raise AwsRefused(unreached(self._call, code, str(error)), code) from error
-        if isinstance(error, ValueError) and "endpoint" in str(error).lower():
-            raise AwsRefused(unreached(self._call, "", str(error)), "BadEndpoint") from error
+        if isinstance(error, ValueError) and ("endpoint" in str(error) or "URL" in str(error)):
+            kind = "BadEndpoint"
+            raise AwsRefused(unreached(self._call, kind, str(error)), kind) from error
         if not isinstance(error, (ScError, MemoryError)):  # its parser's errors have no common root
             raise AwsRefused(no_answer(self._call, UNREADABLE), "NoAnswer") from error
 
@@ -222,6 +223,7 @@ def no_answer(call: Call, reason: str) -> str:
 
 def unreached(call: Call, kind: str, text: str) -> str:
     """The sentence for a call that found no answer."""
+    text = " ".join(text.split()).rstrip(".")
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
         return (
             f"No AWS credentials are to be found ({text}). Run `aws configure`, or set AWS_PROFILE."
@@ -233,4 +235,8 @@ def unreached(call: Call, kind: str, text: str) -> str:
         "TokenRetrievalError",
     ):
         return f"Your AWS credentials cannot be used: {text}. Look at AWS_PROFILE, or run `aws sso login`."
+    if kind in ("ConfigParseError", "ConfigNotFound"):
+        return f"AWS could not be asked ({permission(call)}): {text}. Repair that file."
+    if kind == "BadEndpoint":
+        return f"AWS could not be asked ({permission(call)}): {text}. Correct AWS_ENDPOINT_URL."
     return f"AWS could not be asked ({permission(call)}): {text}. Is the network up, and the region right?"

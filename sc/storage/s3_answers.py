@@ -202,6 +202,7 @@ class Page(NamedTuple):
 
 _FIELDS = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)<")
 _TIME = re.compile(rb"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+(?:\.\d*)?)", re.ASCII)
+_LISTING = b"<ListBucketResult"
 _LISTING_HEAD = 200
 """By so many bytes a listing has said that it is one."""
 _PREFIXES = re.compile(rb"<CommonPrefixes>\s*<Prefix>([^<]*)<")
@@ -212,9 +213,13 @@ def is_whole_page(body: bytes) -> bool:
 
     What is no listing at all counts as whole: asking again would not make it one.
     """
-    if len(body) >= _LISTING_HEAD and b"<ListBucketResult" not in body[:_LISTING_HEAD]:
-        return True
-    return body.rstrip().endswith(b"</ListBucketResult>")
+    head = body[:_LISTING_HEAD].lstrip()
+    if head.startswith(b"<?xml"):
+        head = head.partition(b"?>")[2].lstrip()
+    may_be_one = head.startswith(_LISTING) or (
+        (_LISTING + b" ").startswith(head) or b"<?xml".startswith(head)
+    )
+    return not (body and may_be_one) or body.rstrip().endswith(b"</ListBucketResult>")
 
 
 def page(body: bytes) -> Page:

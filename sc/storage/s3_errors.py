@@ -187,6 +187,6 @@ def account_trouble(purpose: Purpose, error: Exception) -> StorageError:
         return StorageError(f"{start}{text}: set AWS_DEFAULT_REGION to a region such as us-east-1.")
     if kind in ("ConfigParseError", "ConfigNotFound"):
         return StorageError(f"{start}{text}: repair that file.")
-    if isinstance(error, ValueError) and "endpoint" in text.lower():
+    if kind != "EndpointConnectionError" and ("endpoint" in text.lower() or "URL" in text):
         return StorageError(f"{start}{text}: correct AWS_ENDPOINT_URL, such as http://host:9000.")
     return StorageError(f"{start}its credentials cannot be had ({text or kind}): {_CREDENTIALS}.")

@@ -440,11 +440,32 @@ def test_a_metadata_service_that_stumbles_in_the_middle_of_work_is_waited_out() 
         s3.put(PLACE, b"")
 
 
-def test_a_web_page_is_no_listing() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<!DOCTYPE html><html><body>" + b"hello " * 100 + b"</body></html>",
+        b"<html><h1>It works!</h1></html>",
+        b'{"ok": true}',
+        b"Not Found",
+        b"",
+        b'<?xml version="1.0"?><ListAllMyBucketsResult></ListAllMyBucketsResult>',
+    ],
+    ids=lambda body: body[:20],
+)
+def test_what_is_no_listing_is_told_at_once(body: bytes) -> None:
     world = World()
-    page = ok(b"<!DOCTYPE html><html><body>" + b"hello " * 100 + b"</body></html>")
+    script = Script(world, ok(body))
     with pytest.raises(StorageError, match=r"is not one of S3.*AWS_ENDPOINT_URL"):
-        list(storage(Script(world, page), world).list("s3://bucket/x"))
+        list(storage(script, world).list("s3://bucket/x"))
+    assert len(script.heard) == 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 6, 30, 45, 60, 100, 250])
+def test_listing_that_was_cut_is_asked_for_again(size: int) -> None:
+    world = World()
+    whole = listing("x/a", "x/b")
+    script = Script(world, ok(whole.body[:size]), whole)
+    assert len(list(storage(script, world).list("s3://bucket/x"))) == 2
 
 
 def test_a_listing_leaves_out_painted_folders_and_decodes_names() -> None:
