@@ -219,7 +219,7 @@ def is_whole_page(body: bytes) -> bool:
     may_be_one = head.startswith(_LISTING) or (
         (_LISTING + b" ").startswith(head) or b"<?xml".startswith(head)
     )
-    return not (body and may_be_one) or body.rstrip().endswith(b"</ListBucketResult>")
+    return not may_be_one or body.rstrip().endswith(b"</ListBucketResult>")
 
 
 def page(body: bytes) -> Page:

@@ -447,7 +447,6 @@ def test_a_metadata_service_that_stumbles_in_the_middle_of_work_is_waited_out() 
         b"<html><h1>It works!</h1></html>",
         b'{"ok": true}',
         b"Not Found",
-        b"",
         b'<?xml version="1.0"?><ListAllMyBucketsResult></ListAllMyBucketsResult>',
     ],
     ids=lambda body: body[:20],
