@@ -85,6 +85,32 @@ dependencies() {
     cp requirements/run.txt "$carried/installed.txt"
 }
 
+# npm_ci FOLDER: what its package-lock.json pins, with nothing left elsewhere. (Its --prefix does not do for `ci`.)
+npm_ci() (
+    cd "$1"
+    npm ci --cache cache --ignore-scripts --no-audit --no-fund --no-update-notifier
+)
+
+# s3rver: puts that S3 server of the tests into .build/s3rver, exactly as requirements/s3rver/ pins it.
+s3rver() {
+    lock=requirements/s3rver/package-lock.json
+    folder=.build/s3rver
+    if cmp -s "$lock" "$folder/installed.json"; then
+        return
+    fi
+    command -v npm >/dev/null || fail "no npm found. On Debian and Ubuntu: apt-get install nodejs npm"
+    say "Setting up $folder from $lock"
+    rm -rf "$folder"
+    mkdir "$folder"
+    cp requirements/s3rver/package.json "$lock" "$folder"
+    quietly npm_ci "$folder" || {
+        printf '%s\n' "$said" | grep -i 'err' | head -n 3 >&2 || true
+        fail "npm could not install what $lock pins: is a package registry reachable?"
+    }
+    rm -rf "$folder/cache"
+    cp "$lock" "$folder/installed.json"
+}
+
 setup() {
     find_python
     tag=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -153,6 +179,7 @@ case $command in
         setup
         build dist/sc.pyz
         venv test
+        s3rver
         unlock
         lint
         # Most tests wait for something: all of them go three at a time.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Optional
 
 from sc import __version__
 from sc.commands import WORDS, is_loaded, load
+from sc.commands.aws_variables import trim_aws_variables
 from sc.commands.voice import (
     NobodyReadsError,
     hand_over,
@@ -102,6 +103,7 @@ def _dispatch(words: list[str]) -> int:
 
 def _run_command(words: list[str]) -> int:
     command = load(words[0])
+    trim_aws_variables(os.environ)
     try:
         with to_reader():
             args = _parse(words)

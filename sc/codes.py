@@ -24,6 +24,7 @@ from sc.model import Run
 from sc.paths import BEHIND
 from sc.run_index import RunIndex
 from sc.storage import Entry, Storage
+from sc.storage.places import escaped_key
 
 NONE, GARBAGE, NOT_STORED = -1, -2, -3
 """What stands for no code, for a `status_code` that holds something else than a code, and, among records, for a run
@@ -141,10 +142,16 @@ def ranges(sample: Sequence[str], runs: int) -> list[tuple[str, str]]:
     # Between the ranges lies nothing that is lost: a cut is the path of a run, never that of an object.
     kept: list[str] = []
     for cut in cuts:
-        # "a-b" comes before "a/b" by bytes and after it by tree: only what ascends by both makes ranges for both.
-        if not kept or (kept[-1] < cut and kept[-1].split("/") < cut.split("/")):
+        if not kept or (
+            _ascends(kept[-1], cut) and _ascends(escaped_key(kept[-1]), escaped_key(cut))
+        ):
             kept.append(cut)
     return list(zip(["", *kept], [*kept, ""]))
+
+
+def _ascends(one: str, other: str) -> bool:
+    """ "a-b" comes before "a/b" by bytes and after it by tree: only what ascends by both makes ranges for both."""
+    return one < other and one.split("/") < other.split("/")
 
 
 class Sample:

@@ -39,6 +39,10 @@ class InputError(ScError):
 class StorageError(ScError):
     """The storage, or what lies on the way to it, said no."""
 
+    is_final = False
+    """True where it lies in the nature of what was asked, so that it would be refused in an hour, too: a name that is
+    too long, something that may not be done, a request that this storage does not know. Set on the object."""
+
 
 class MissingError(StorageError):
     """There is nothing at this place."""

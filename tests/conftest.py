@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fakes.memory_storage import Clock, MemoryStorage
-from tests.servers import S3Server, s3_server
+from tests.servers import S3Server, plain_s3_server, s3_server
 
 STRANGERS = ("AWS_", "SC_", "SATURN_", "SHIV_", "PYTHON", "CUDA_VISIBLE_DEVICES", "NO_COLOR")
 """Variables of whoever starts the tests that would lead them elsewhere."""
@@ -68,6 +68,13 @@ def s3_environment(seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Serv
     for name, value in seaweed.environment().items():
         monkeypatch.setenv(name, value)
     return seaweed
+
+
+@pytest.fixture(scope="session")
+def s3rver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server of another dialect: no conditional writes, listed keys that are not encoded; see tests.servers."""
+    with plain_s3_server(tmp_path_factory.mktemp("s3rver")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A real S3 server for the tests: SeaweedFS, one process on free ports of 127.0.0.1.
+"""Real S3 servers for the tests, each one process on free ports of 127.0.0.1: SeaweedFS, and s3rver.
 
     with s3_server(folder) as server:
         server.url                     "http://127.0.0.1:12345"
@@ -8,8 +8,12 @@
 
 In tests ask for the fixtures `seaweed` (the server, one per session), `bucket` (a new one per test) and
 `s3_environment` (the server's environment, in this process too, for the length of the test); see conftest.
-The server has one identity, which may do all; a wrong key is refused with 403, as is no key. A bucket that
-nobody made is refused with 404 NoSuchBucket.
+The server's identity may do all, and there is one that may do less (LIMITED_KEYS); a wrong key is refused with
+403, as is no key. A bucket that nobody made is refused with 404 NoSuchBucket.
+
+`plain_s3_server` and the fixture `s3rver` are the same for s3rver, which speaks another dialect: it ignores
+If-None-Match and If-Match, does not encode listed keys, has no multipart uploads, and lists names in the order of its
+folders. Its keys are wired in. A name of more than 240 bytes between two slashes ends it.
 """
 
 from __future__ import annotations
@@ -35,6 +39,10 @@ KEYS = (("sc-test", "sc-test-secret"), ("sc-test-renewed", "sc-test-renewed-secr
 """Two for the same identity, so that one can take the other's place."""
 (ACCESS_KEY, SECRET_KEY), REGION = KEYS[0], "us-east-1"
 START_SECONDS = 90
+LIMITED_KEYS, LIMITED_BUCKET = ("sc-test-limited", "sc-test-limited-secret"), "limited"
+LIMITED_NAMES = ("allowed", ".sc")
+"""Of an identity that may read all, and write to these names below `out` in this bucket, which is not there yet."""
+S3RVER_KEYS = ("S3RVER", "S3RVER")
 ROLES = ("master", "volume", "filer", "s3")
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -45,16 +53,17 @@ class S3Server:
 
     url: str
     process: subprocess.Popen[bytes]
-    sockets: tuple[Path, ...]
+    sockets: tuple[Path, ...] = ()
     """What it leaves in the temp folder, wherever it is told to keep things."""
+    keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def environment(self) -> Mapping[str, str]:
         """The variables that lead boto3 here and nowhere else, whatever the machine is set up for."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ACCESS_KEY_ID": self.keys[0],
+            "AWS_SECRET_ACCESS_KEY": self.keys[1],
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
@@ -71,8 +80,8 @@ class S3Server:
         return boto3.session.Session().client(
             "s3",
             endpoint_url=self.url,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
+            aws_access_key_id=self.keys[0],
+            aws_secret_access_key=self.keys[1],
             region_name=REGION,
             config=Config(proxies={}),
         )
@@ -136,9 +145,47 @@ def _started(folder: Path) -> S3Server:
     return S3Server(f"http://127.0.0.1:{ports[ROLES.index('s3')]}", process, left)
 
 
+@contextmanager
+def plain_s3_server(folder: Path) -> Iterator[S3Server]:
+    """s3rver, with its data in `folder`, ended as `s3_server` ends. Raises RuntimeError if it does not start."""
+    program = Path(__file__).parent.parent / ".build/s3rver/node_modules/s3rver/bin/s3rver.js"
+    if not program.exists():
+        raise RuntimeError("s3rver is missing: run the tests by ./build.sh test")
+    node = shutil.which("node") or "nodejs"
+    options = [str(program), "-d", str(folder / "data"), "-a", "127.0.0.1", "-p", "0"]
+    options += ["--no-vhost-buckets", "--silent"]
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            # Its continuation tokens are made with DES.
+            ["setpriv", "--pdeathsig", "KILL", node, "--openssl-legacy-provider", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert process.stdout is not None
+    with process, process.stdout:
+        try:
+            told = next((line for line in process.stdout if b"listening on" in line), b"")
+            if not told:
+                raise RuntimeError("s3rver did not start:\n" + (folder / "log").read_text()[-2000:])
+            port = int(told.rpartition(b":")[2])
+            yield S3Server(f"http://127.0.0.1:{port}", process, keys=S3RVER_KEYS)
+        finally:
+            process.kill()
+
+
 def _identities() -> dict[str, Any]:
     keys = [{"accessKey": access, "secretKey": secret} for access, secret in KEYS]
-    return {"identities": [{"name": "test", "credentials": keys, "actions": ["Admin"]}]}
+    limited = {
+        "name": "limited",
+        "credentials": [dict(zip(("accessKey", "secretKey"), LIMITED_KEYS))],
+        "actions": [
+            "Read",
+            "List",
+            *(f"Write:{LIMITED_BUCKET}/out/{name}*" for name in LIMITED_NAMES),
+        ],
+    }
+    return {"identities": [{"name": "test", "credentials": keys, "actions": ["Admin"]}, limited]}
 
 
 def _answers(server: S3Server) -> bool:

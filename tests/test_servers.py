@@ -29,3 +29,14 @@ def test_many_buckets_fit(seaweed: S3Server) -> None:
     for name in names:
         client.put_object(Bucket=name, Key="a", Body=b"x")
     assert len(names) == 20
+
+
+def test_s3rver_ignores_conditions_and_lists_keys_as_they_are(s3rver: S3Server) -> None:
+    client, bucket = s3rver.client(), s3rver.bucket()
+    client.put_object(Bucket=bucket, Key="a b+%41", Body=b"0")
+    client.put_object(Bucket=bucket, Key="a b+%41", Body=b"1", IfNoneMatch="*")
+    client.put_object(Bucket=bucket, Key="a b+%41", Body=b"2", IfMatch='"0123456789abcdef"')
+    assert client.get_object(Bucket=bucket, Key="a b+%41")["Body"].read() == b"2"
+    page = client.list_objects_v2(Bucket=bucket, EncodingType="url")
+    assert [one["Key"] for one in page["Contents"]] == ["a b+%41"]
+    assert "EncodingType" not in page

@@ -111,6 +111,8 @@ def _of_far_batch(word: str, url: str, storage: Storage) -> Sequence[str]:
 
 
 def _by_name(word: str, by_name: Optional[FindByName]) -> Sequence[str]:
+    from sc.fleets.ec2_aws import AwsRefused
+
     why = ""
     try:
         found = by_name(word) if by_name is not None else None
@@ -119,6 +121,11 @@ def _by_name(word: str, by_name: Optional[FindByName]) -> Sequence[str]:
             f"There is no file or folder '{word}'; as the name of a job:", *error.problems
         ) from error
     except ScError as error:
+        if isinstance(error, AwsRefused) and not error.has_no_credentials:
+            raise AwsRefused(
+                f"There is no file or folder '{word}', and EC2 could not be asked for a job of that name: {error}",
+                error.code,
+            ) from error
         found, why = None, f" (EC2 could not be asked: {error})"
     if found is not None:
         return [found]

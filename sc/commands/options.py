@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc.commands.voice import result, say
-from sc.errors import CloudError, ExitCode, InputError
+from sc.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -48,22 +48,24 @@ def add_parser(subparsers: Subparsers) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List; the exit code is 0 even where EC2 cannot be asked, as `local` can always be told."""
+    """List; the exit code is 0 also where nobody has ever logged in to AWS, as `local` can always be told."""
     if args.option_type not in KINDS:
         told = ", ".join(KINDS)
         raise InputError(f"options: --option-type {args.option_type!r} is none of {told}")
     pattern = args.glob or ""
     options: list[Option] = []
+    code = ExitCode.OK
     if args.option_type != "ec2":
         options.append(_local())
     if args.option_type != "local":
-        options += _of_ec2(pattern, args.region)
+        found, code = _of_ec2(pattern, args.region)
+        options += found
     chosen = [option for option in options if _matches(option.name, pattern)]
     if args.option_type == "gpu":
         chosen = [option for option in chosen if option.gpus]
     chosen.sort(key=lambda option: (option.name != "local", option.gpus, option.vcpus, option.name))
     _tell(chosen, args.json)
-    return ExitCode.OK
+    return code
 
 
 def _local() -> Option:
@@ -76,18 +78,19 @@ def _local() -> Option:
     )
 
 
-def _of_ec2(pattern: str, region: Optional[str]) -> list[Option]:
+def _of_ec2(pattern: str, region: Optional[str]) -> tuple[list[Option], ExitCode]:
     """What EC2 offers; what it refuses to tell is said in one line."""
+    from sc.fleets.ec2_aws import AwsRefused
     from sc.fleets.ec2_options import ec2_options
 
     try:
         found, trouble = ec2_options(os.environ, region, pattern, datetime.now(timezone.utc))
-    except CloudError as error:
+    except AwsRefused as error:
         say(f"sc: {error}")
-        return []
+        return [], ExitCode.OK if error.has_no_credentials else ExitCode.REFUSED
     if trouble:
         say(f"sc: {trouble}")
-    return found
+    return found, ExitCode.OK
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -80,10 +80,10 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     fleet = pick(recipe, os.environ)
     facts = (program, sha256_of(program), handed_on(os.environ), work.gpus)
     launch = Launch(url, recipe, max(1, min(recipe.scale, work.parts)), *facts)
-    for place in filter(None, (work.remote_output_path, work.sync_base)):
-        storage.check(place)
+    _check_places(storage, work)
     fleet.check(launch)
     refuse_running(fleet, url)
+    storage.check_conditions(url)
     archives, synced = packed(recipe, work, folder)
     is_here = recipe.is_local and storage.local_path(url) is not None
     job = Job(
@@ -104,6 +104,11 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         nonce=os.urandom(8).hex(),
     )
     return Intended(storage, fleet, launch, job, archives)
+
+
+def _check_places(storage: Storage, work: Work) -> None:
+    for place in filter(None, (work.remote_output_path, work.sync_base)):
+        storage.check(place)
 
 
 def check_here(recipe: Recipe) -> None:

@@ -97,6 +97,8 @@ class Saved(NamedTuple):
     """Empty: all of it is stored."""
     note: str = ""
     """What could not be stored because it is no plain file, or lies outside of the folder."""
+    is_final: bool = False
+    """The error would be the same in an hour: the storage works, but this it will never take."""
 
 
 class Hurry(NamedTuple):

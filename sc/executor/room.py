@@ -24,6 +24,8 @@ HOPELESS_ERRNOS = frozenset(
         errno.ELOOP,
         errno.EACCES,
         errno.EPERM,
+        errno.EILSEQ,
+        errno.EOPNOTSUPP,
     ]
 )
 """Of a path that will be as impossible in an hour; all else (a full disk, one that has turned read-only since places

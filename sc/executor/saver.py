@@ -68,7 +68,8 @@ class Saver:
         except MemoryError:
             saved = Saved(save.number, error="there is not enough memory")
         except Exception as error:  # noqa: BLE001 - whatever it is, this is not stored and is tried again
-            saved = Saved(save.number, error=str(error) or type(error).__name__)
+            is_final = bool(getattr(error, "is_final", False))
+            saved = Saved(save.number, str(error) or type(error).__name__, is_final=is_final)
         self._tell(saved)
 
     def _tell_moving(self) -> None:

@@ -15,6 +15,9 @@ from typing import Optional
 
 from sc.executor.messages import GROWING, Save, Saved
 
+MOST_REFUSED = 100
+"""So many were refused for good, one after the other, and nothing was stored between them: then it is not their names,
+and what else runs would run for nothing."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
@@ -37,6 +40,9 @@ class SaveQueue:
         """Something was given up, and nothing at all could be stored while it was tried: the storage is gone."""
         self._jitter = jitter
         self._last_stored = -math.inf
+        self._refused: list[Effort] = []
+        """For good: they are about to be given up."""
+        self._refused_in_a_row = 0
         self._by_path: dict[str, deque[Effort]] = {}
         """The first of each is the one that is ready, under way or paused."""
         self._ready: deque[Effort] = deque()
@@ -79,6 +85,10 @@ class SaveQueue:
         if saved.error and effort.save.kind != GROWING:
             effort.error = saved.error
             effort.first_failed = min(effort.first_failed, now)
+            if saved.is_final:
+                self._refused.append(effort)
+                self._refused_in_a_row += 1
+                return None
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(effort.tries - 1, 16))
             due = now + pause * (0.5 + self._jitter())
             heapq.heappush(self._paused, (due, effort.save.number, effort))
@@ -87,7 +97,12 @@ class SaveQueue:
         if saved.error:
             return None
         self._last_stored = now
+        self._refused_in_a_row = 0
         return effort.save
+
+    def has_failed(self) -> bool:
+        """Whether there is anything that `give_up` might take out."""
+        return bool(self._paused or self._refused)
 
     def next_time(self) -> Optional[float]:
         return self._paused[0][0] if self._paused else None
@@ -98,12 +113,15 @@ class SaveQueue:
         return next((effort.error for effort in efforts if effort.error), "")
 
     def give_up(self, now: float, patience_seconds: float) -> list[Effort]:
-        """Take out what has failed for longer than this, and what stands behind it; once cut off, whatever fails."""
+        """Take out what was refused for good, or has failed for longer than this, and what stands behind it; once cut
+        off, whatever fails."""
         patience_seconds = 0.0 if self.is_cut_off else patience_seconds
         paused = [effort for _, _, effort in self._paused]
         hopeless = [one for one in paused if now - one.first_failed >= patience_seconds]
         self.is_cut_off |= any(one.first_failed > self._last_stored for one in hopeless)
-        return [one for effort in hopeless for one in self._take_line(effort)]
+        self.is_cut_off |= self._refused_in_a_row >= MOST_REFUSED
+        refused, self._refused = self._refused, []
+        return [one for effort in (*refused, *hopeless) for one in self._take_line(effort)]
 
     def abandon(self) -> list[Effort]:
         """Take out everything, tried or not."""
@@ -112,6 +130,7 @@ class SaveQueue:
         self._ready.clear()
         self._under_way.clear()
         self._paused.clear()
+        self._refused.clear()
         return efforts
 
     def revoke(self, origins: frozenset[int]) -> list[Save]:
@@ -131,6 +150,7 @@ class SaveQueue:
         self._ready = deque(one for one in self._ready if one.save.origin not in origins)
         self._paused = [item for item in self._paused if item[2].save.origin not in origins]
         heapq.heapify(self._paused)
+        self._refused = [one for one in self._refused if one.save.origin not in origins]
         return taken
 
     def _leave_line(self, effort: Effort) -> None:

@@ -158,7 +158,7 @@ class Stores:
         self._look(now)
         if now >= self._deadline():
             self._abandon(are_redone=self._plan.are_runs_redone)
-        elif self._queue.next_time() is not None:
+        elif self._queue.has_failed():
             hopeless = self._queue.give_up(now, self._plan.save_patience_seconds)
             if self._queue.is_cut_off:
                 self._abandon(hopeless)
@@ -317,9 +317,9 @@ class Stores:
             self.kept.folder = self._folder.keep(saves, self.kept.folder)
             self.kept.places.update(save.remote_output_path for save in saves)
             self.kept.reason = next((one.error for one in efforts if one.error), why)
-        revise = interrupted if are_redone else partial(unstored, reason=self.kept.reason)
         for effort in efforts:
-            self._tell(effort.save.number, revise)
+            unstored_now = partial(unstored, reason=effort.error or self.kept.reason)
+            self._tell(effort.save.number, interrupted if are_redone else unstored_now)
 
 
 def _send(saver: Member, message: object) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Optional, Protocol
 
-from sc.errors import CloudError, InputError
+from sc.errors import CloudError, InputError, ScError
+from sc.storage.aws_keys import unusable
 
 
 class Call(NamedTuple):
@@ -73,7 +74,8 @@ class Boto3:
 
     def send(self, call: Call) -> Any:
         with _Translated(call):
-            return getattr(self._client(call.service), call.operation)(**call.parameters)
+            answer = getattr(self._client(call.service), call.operation)(**call.parameters)
+            return _Answer(answer, call)
 
     def pages(self, call: Call, key: str) -> Iterator[Any]:
         with _Translated(call):
@@ -103,17 +105,39 @@ class Boto3:
             from botocore.config import Config
 
             # Describe calls of a large account are throttled now and then; seven tries last about half a minute.
-            # Prices are worth no waiting.
-            tries = 2 if service == "pricing" else 7
+            # Prices are worth no waiting, and STS is asked first: what answers there with errors only may be no AWS.
+            tries = {"pricing": 2, "sts": 3}.get(service, 7)
             config = Config(
                 retries={"mode": "standard", "total_max_attempts": tries},
                 connect_timeout=10,
                 read_timeout=30,
             )
+            refuse_unusable_keys(self._open())
             # Prices are told from one region only: https://docs.aws.amazon.com/general/latest/gr/billing.html
             place = "us-east-1" if service == "pricing" else region or self.region
             self._clients[key] = self._open().client(service, region_name=place, config=config)
         return self._clients[key]
+
+
+class _Answer(dict[str, Any]):
+    """The parsed answer. What belongs into every answer of AWS is in this one, or it is none of AWS."""
+
+    def __init__(self, parsed: Mapping[str, Any], call: Call) -> None:
+        super().__init__(parsed)
+        self._call = call
+
+    def __missing__(self, name: str) -> Any:
+        raise AwsRefused(no_answer(self._call, f"it has no {name}"), "NoAnswer")
+
+
+def refuse_unusable_keys(session: Any) -> None:
+    """Raises AwsRefused for credentials that no request can carry. `session` is one of boto3."""
+    found = session.get_credentials()
+    if found is not None:
+        keys = found.get_frozen_credentials()
+        trouble = unusable(keys.access_key, keys.secret_key, keys.token)
+        if trouble:
+            raise AwsRefused(f"Your AWS credentials cannot be used: {trouble}.", "UnusableKeys")
 
 
 class _Translated:
@@ -133,10 +157,20 @@ class _Translated:
         if isinstance(error, ClientError):
             told = error.response.get("Error", {})
             code, message = str(told.get("Code", "")), str(told.get("Message", ""))
+            if not code and not message:
+                status = error.response.get("ResponseMetadata", {}).get(
+                    "HTTPStatusCode", "an error"
+                )
+                raise AwsRefused(no_answer(self._call, f"status {status}"), "NoAnswer") from error
             raise AwsRefused(refusal(self._call, code, message), code) from error
         if isinstance(error, BotoCoreError):
             code = type(error).__name__
             raise AwsRefused(unreached(self._call, code, str(error)), code) from error
+        if isinstance(error, ValueError) and ("endpoint" in str(error) or "URL" in str(error)):
+            kind = "BadEndpoint"
+            raise AwsRefused(unreached(self._call, kind, str(error)), kind) from error
+        if not isinstance(error, (ScError, MemoryError)):  # its parser's errors have no common root
+            raise AwsRefused(no_answer(self._call, UNREADABLE), "NoAnswer") from error
 
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403")
@@ -176,8 +210,20 @@ def refusal(call: Call, code: str, message: str) -> str:
     return f"AWS said no to {said}."
 
 
+UNREADABLE = "its answer cannot be read"
+
+
+def no_answer(call: Call, reason: str) -> str:
+    """The sentence for an answer that AWS cannot have given."""
+    return (
+        f"What answered to {permission(call)} is not AWS ({reason}). Look at AWS_ENDPOINT_URL, "
+        "which AWS_ENDPOINT_URL_S3 replaces where only the storage is elsewhere, and at the proxy."
+    )
+
+
 def unreached(call: Call, kind: str, text: str) -> str:
     """The sentence for a call that found no answer."""
+    text = " ".join(text.split()).rstrip(".")
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
         return (
             f"No AWS credentials are to be found ({text}). Run `aws configure`, or set AWS_PROFILE."
@@ -189,4 +235,8 @@ def unreached(call: Call, kind: str, text: str) -> str:
         "TokenRetrievalError",
     ):
         return f"Your AWS credentials cannot be used: {text}. Look at AWS_PROFILE, or run `aws sso login`."
+    if kind in ("ConfigParseError", "ConfigNotFound"):
+        return f"AWS could not be asked ({permission(call)}): {text}. Repair that file."
+    if kind == "BadEndpoint":
+        return f"AWS could not be asked ({permission(call)}): {text}. Correct AWS_ENDPOINT_URL."
     return f"AWS could not be asked ({permission(call)}): {text}. Is the network up, and the region right?"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Optional
 
-from sc.errors import CloudError
+from sc.fleets.ec2_aws import UNREADABLE, AwsRefused, Call, no_answer, refuse_unusable_keys
 
 
 class Option(NamedTuple):
@@ -27,22 +27,21 @@ def ec2_options(
 ) -> tuple[list[Option], str]:
     """The types whose name matches the shell pattern, and why prices are missing ("" if they are not).
 
-    Raises CloudError, with the next step, where EC2 cannot be asked. Needs `ec2:DescribeInstanceTypes`;
+    Raises AwsRefused, with the next step, where EC2 cannot be asked. Needs `ec2:DescribeInstanceTypes`;
     with `ec2:DescribeSpotPriceHistory` prices are told too.
     """
-    import botocore.exceptions
-
     try:
         client = _client(environment, region)
         types = _pages(client, "describe_instance_types", "InstanceTypes", _filters(pattern))
         found = [read_type(document) for document in types]
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        raise CloudError(f"the instance types of EC2 are missing: {missing(error)}") from error
+    except Exception as error:  # its parser's errors have no common root
+        sentence = f"the instance types of EC2 are missing: {missing(error)}"
+        raise AwsRefused(sentence, type(error).__name__) from error
     if not found:
         return [], ""
     try:
         prices = _spot_prices(client, [option.name for option in found], now)
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+    except Exception as error:  # noqa: BLE001 - as above; the types are known all the same
         return found, f"spot prices are missing: {missing(error)}"
     return [option._replace(spot_dollars_per_hour=prices.get(option.name)) for option in found], ""
 
@@ -88,6 +87,8 @@ def missing(error: Exception) -> str:
         return "no AWS credentials were found; run 'aws configure' or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     if isinstance(error, botocore.exceptions.ClientError):
         code = error.response.get("Error", {}).get("Code", "")
+        if not code and not error.response.get("Error", {}).get("Message"):
+            return no_answer(Call("ec2", "describe_instance_types", {}), UNREADABLE)
         if code in ("UnauthorizedOperation", "AccessDenied"):
             return f"{error.operation_name} is not allowed; ask for the permission ec2:{error.operation_name}"
         if code in ("AuthFailure", "InvalidClientTokenId", "ExpiredToken", "RequestExpired"):
@@ -95,7 +96,9 @@ def missing(error: Exception) -> str:
         return (
             f"{error.operation_name} failed: {error.response.get('Error', {}).get('Message', code)}"
         )
-    return " ".join(str(error).split())
+    if isinstance(error, (botocore.exceptions.BotoCoreError, AwsRefused, ValueError)):
+        return " ".join(str(error).split())
+    return no_answer(Call("ec2", "describe_instance_types", {}), UNREADABLE)
 
 
 def _client(environment: Mapping[str, str], region: Optional[str]) -> Any:
@@ -104,7 +107,9 @@ def _client(environment: Mapping[str, str], region: Optional[str]) -> Any:
 
     config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10)
     chosen = region or environment.get("AWS_REGION") or None
-    return boto3.session.Session(region_name=chosen).client("ec2", config=config)
+    session = boto3.session.Session(region_name=chosen)
+    refuse_unusable_keys(session)
+    return session.client("ec2", config=config)
 
 
 def _filters(pattern: str) -> Mapping[str, Any]:

@@ -100,4 +100,9 @@ def _is_name(name: str) -> bool:
     """False for what would lead elsewhere, and for what no file system keeps."""
     if name in ("", ".", "..") or "\0" in name:
         return False
-    return len(name.encode("utf-8", "surrogateescape")) <= _LONGEST_NAME
+    try:
+        data = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    # Who makes keys by hand can name an "é" by its bytes: that is the file of another key.
+    return len(data) <= _LONGEST_NAME and data.decode("utf-8", "surrogateescape") == name

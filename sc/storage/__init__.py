@@ -44,6 +44,12 @@ class Storage(Protocol):
         the bucket must answer, and soon: this is the first contact.
         """
 
+    def check_conditions(self, place: str) -> None:
+        """Prove that `create` and `replace` hold below the place, by which workers share a job; raise if they do not.
+
+        For a few requests, and with no effect that lasts: of S3 an object is made there, and removed.
+        """
+
     def local_path(self, place: str) -> Optional[str]:
         """The folder or file of this machine that the place is, or None if it is elsewhere."""
 

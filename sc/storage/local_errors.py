@@ -32,12 +32,34 @@ _SENTENCES = {
     errno.EILSEQ: "{place} cannot be {done}, its file system does not take such a name: "
     "choose another one.",
 }
+FINAL_ERRNOS = frozenset(
+    [
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+    ]
+)
+"""Of a path or a permission, which will be as impossible in an hour. All else may pass: a full disk, a quota, one that
+has turned read-only, a server that does not answer."""
 _SAME = {
     errno.EPERM: errno.EACCES,
     errno.ENFILE: errno.EMFILE,
     errno.EEXIST: errno.ENOTDIR,  # of makedirs: a file is where a folder has to be
     errno.ENOTEMPTY: errno.EISDIR,
 }
+
+_LONGEST_TOLD = 200
+"""Characters of a place that is too long for a file system, and for a sentence."""
 
 
 @contextmanager
@@ -60,7 +82,11 @@ def told(place: str, done: str) -> Iterator[None]:
                 "{place} cannot be {done} (" + _braced(reason) + "): "
                 "check the disk or the mount that it is on."
             )
-        raise StorageError(sentence.format(place=place, done=done)) from error
+        if code == errno.ENAMETOOLONG and len(place) > _LONGEST_TOLD:
+            place = f"{place[:_LONGEST_TOLD]}…"
+        refused = StorageError(sentence.format(place=place, done=done))
+        refused.is_final = code in FINAL_ERRNOS
+        raise refused from error
 
 
 @contextmanager

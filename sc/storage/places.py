@@ -70,28 +70,49 @@ def child(place: str, relative: str) -> str:
     return f"{place.rstrip('/')}/{relative}"
 
 
-def escaped_key(text: str) -> str:
-    """A key that S3 can keep: bytes that are no UTF-8 become %XX.
+def escaped_key(name: str) -> str:
+    """The key that stands for a name, or a path of names; nearly always the same text.
 
-    Folder names of this machine may hold any bytes, and Python shows those that are no UTF-8 as
-    lone surrogates (U+DC80 to U+DCFF). S3's keys are UTF-8, so such a byte is written as a percent
-    sign and two digits. Whoever knows that can turn it back; a name that holds a real %FF looks
-    the same, which we accept, because refusing the file would lose it.
+    Names of this machine may hold any bytes, and Python shows those that are no UTF-8 as lone surrogates (U+DC80 to
+    U+DCFF). S3's keys are UTF-8, so the byte E9 is written `%xE9`; and a name that already holds `%xE9`, or `%xxE9`,
+    gets one more `x`. So no two names have the same key, and `unescaped_key` finds the name again. `%E9` in a name,
+    which is common in what was fetched from the web, stays as it is.
+
+    A backslash, which some servers take for a slash, changes places with `%x5C`: what others have stored with a
+    backslash in its key can be named, too.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "".join(map(_escaped, text))
-    return text
+    is_plain = name.isascii() and "%x" not in name and "\\" not in name
+    return name if is_plain else _IN_NAMES.sub(_in_key, name)
 
 
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"%{code - 0xDC00:02X}"
-    if 0xD800 <= code <= 0xDFFF:  # no byte of a name, but a lone surrogate out of JSON
-        return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-    return character
+def unescaped_key(key: str) -> str:
+    """The name for which a key stands: `escaped_key` of it is this key again, whoever has made it."""
+    return _IN_KEYS.sub(_in_name, key) if "%x" in key or "\\" in key else key
+
+
+_IN_NAMES = re.compile(r"%x+[89A-F][0-9A-F]|%x5C|[\\\ud800-\udfff]")
+_IN_KEYS = re.compile(r"%x+[89A-F][0-9A-F]|%x5C|\\")
+_SWAPPED = {"\\": "%x5C", "%x5C": "\\"}
+
+
+def _in_key(found: re.Match[str]) -> str:
+    text = found.group()
+    if text in _SWAPPED:
+        return _SWAPPED[text]
+    if len(text) > 1:
+        return "%x" + text[1:]
+    code = ord(text)
+    # No byte of a name, but a lone surrogate out of JSON, has more than one byte.
+    is_byte = 0xDC80 <= code <= 0xDCFF
+    data = bytes([code - 0xDC00]) if is_byte else text.encode("utf-8", "surrogatepass")
+    return "".join(f"%x{byte:02X}" for byte in data)
+
+
+def _in_name(found: re.Match[str]) -> str:
+    text = found.group()
+    if text in _SWAPPED:
+        return _SWAPPED[text]
+    return "%" + text[2:] if text[2] == "x" else chr(0xDC00 + int(text[2:], 16))
 
 
 def _folder(place: str, path: str) -> Folder:
@@ -120,7 +141,10 @@ def _bucket(place: str, rest: str) -> Bucket:
             f"'{name}' in the place '{place}' is no name of a bucket: "
             "it takes letters, digits, dots and hyphens, at least three of them."
         )
-    _refuse_dots(place, key.split("/"))
+    segments = key.split("/")
+    _refuse_dots(place, segments)
+    if "." in segments:  # as in a folder; servers that are files below refuse such a key
+        key = "/".join(segment for segment in segments if segment != ".")
     return Bucket(name, escaped_key(key.strip("/")))
 
 

@@ -24,6 +24,9 @@ class AnyStorage:
     def check(self, place: str) -> None:
         self._kind(place).check(place)
 
+    def check_conditions(self, place: str) -> None:
+        self._kind(place).check_conditions(place)
+
     def local_path(self, place: str) -> Optional[str]:
         location = self._resolve(place)
         return location.path if isinstance(location, Folder) else None

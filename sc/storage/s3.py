@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Lock
 from typing import Callable, Optional
 
@@ -12,7 +14,7 @@ from sc.errors import InputError, StorageError
 from sc.storage import Entry
 from sc.storage.atomic_files import draft
 from sc.storage.local_errors import opened, told
-from sc.storage.places import Bucket, Location, child
+from sc.storage.places import Bucket, Location, child, unescaped_key
 from sc.storage.s3_answers import modified, server_time, tag_of, whole_number
 from sc.storage.s3_client import Answer, Ask, Client
 from sc.storage.s3_deleting import delete_keys
@@ -24,6 +26,17 @@ _MISSING = frozenset([404])
 _CREATED_MEANWHILE = frozenset([412])
 _CHANGED = frozenset([404, 412])
 _NO_SUCH_RANGE = frozenset([416])
+
+
+_NO_TAG = "0" * 32
+"""Of no object."""
+
+
+def _ignores(place: str, header: str) -> StorageError:
+    return StorageError(
+        f"{place} cannot hold a job, that storage does not keep the condition {header}, by which workers share one: "
+        "use a storage that does (S3 does), or run the batch with `sc batch`, which needs none."
+    )
 
 
 def configured_client() -> Client:
@@ -47,7 +60,6 @@ class S3Storage:
         self._new_client = new_client
         self._made: Optional[Client] = None
         self._lock = Lock()
-        self._proved: set[str] = set()
 
     def check(self, place: str) -> None:
         at = self._below(place)
@@ -57,6 +69,21 @@ class S3Storage:
     def local_path(self, place: str) -> Optional[str]:
         self._resolve(place)
         return None
+
+    def check_conditions(self, place: str) -> None:
+        """A server that ignores a condition would give one claim to two workers: find out."""
+        probe = child(place, f"conditions-{secrets.token_hex(8)}")
+        try:
+            tag = self.create(probe, b"1") or ""
+            if self.create(probe, b"2") is not None:
+                raise _ignores(place, "If-None-Match")
+            if self.replace(probe, b"3", _NO_TAG) is not None:
+                raise _ignores(place, "If-Match")
+            if self.replace(probe, b"4", tag) is None:
+                raise _ignores(place, "If-Match")
+        finally:
+            with suppress(StorageError):
+                self.delete([probe])
 
     def put(self, place: str, data: bytes) -> str:
         return self._tag(self._written(self._object(place), data), place)
@@ -117,12 +144,13 @@ class S3Storage:
             self._client(), purpose, at.bucket, at.key, start_after, end_before
         ):
             age = max(0.0, now - found.modified)
-            yield Entry(child(place, found.key[skip:]), found.size, found.tag, age)
+            name = unescaped_key(found.key[skip:])
+            yield Entry(child(place, name), found.size, found.tag, age)
 
     def list_folders(self, place: str) -> Iterator[str]:
         at = self._below(place)
         purpose = Purpose(place, "listed", "s3:ListBucket")
-        return folders(self._client(), purpose, at.bucket, at.key)
+        return map(unescaped_key, folders(self._client(), purpose, at.bucket, at.key))
 
     def delete(self, places: Iterable[str]) -> None:
         targets = map(self._object, places)
@@ -135,8 +163,6 @@ class S3Storage:
         answer = self._written(target, data, condition, _CREATED_MEANWHILE)
         if answer.status == 412:
             return self._own_tag(target, data) if answer.tries > 1 else None
-        if target.bucket not in self._proved:
-            self._prove_conditions(target, data)
         return self._tag(answer, place)
 
     def replace(self, place: str, data: bytes, tag: str) -> Optional[str]:
@@ -162,19 +188,6 @@ class S3Storage:
         """The tag, if what is there now is what an earlier try of ours may have stored."""
         answer = self._client().ask(self._reading(target)._replace(expected=_MISSING))
         return tag_of(answer.headers) if answer.status == 200 and answer.body == data else None
-
-    def _prove_conditions(self, target: Target, data: bytes) -> None:
-        """A server that ignores the condition would give one claim to two workers: find out.
-
-        Once per bucket and process, the object just made is made again: that must be refused.
-        """
-        again = self._written(target, data, {"if-none-match": "*"}, _CREATED_MEANWHILE)
-        if again.status != 412:
-            raise StorageError(
-                f"{target.place} cannot be written safely, that storage ignores If-None-Match, by "
-                "which workers share a job: use one that keeps it (S3 does), or one machine."
-            )
-        self._proved.add(target.bucket)
 
     def _tag(self, answer: Answer, place: str) -> str:
         tag = tag_of(answer.headers)

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, NamedTuple, Optional, Protocol
 from urllib.parse import urlsplit
 
+from sc.storage.aws_keys import trimmed, unusable
 from sc.storage.s3_signing import Keys
 
 
@@ -27,6 +28,10 @@ class Endpoint(NamedTuple):
     @property
     def host(self) -> str:
         return self.url.partition("://")[2]
+
+
+class UnusableKeysError(Exception):
+    """A key holds what no key can hold, and no request with it could be sent."""
 
 
 class Account(Protocol):
@@ -50,6 +55,8 @@ class ConfiguredAccount:
         self._session = _session()
         self._clients: dict[Optional[str], Any] = {}
         self._credentials: Any = None
+        self._sound: Optional[Keys] = None
+        """Those that were looked at last."""
 
     def endpoint(self, bucket: str, region: Optional[str] = None) -> Endpoint:
         with self._lock:
@@ -76,7 +83,14 @@ class ConfiguredAccount:
 
                     raise NoCredentialsError
             frozen = self._credentials.get_frozen_credentials()
-        return Keys(frozen.access_key, frozen.secret_key, frozen.token)
+        token = trimmed(frozen.token) if frozen.token else None
+        keys = Keys(trimmed(frozen.access_key), trimmed(frozen.secret_key), token)
+        if keys != self._sound:
+            trouble = unusable(*keys)
+            if trouble:
+                raise UnusableKeysError(trouble)
+            self._sound = keys
+        return keys
 
     def forget_keys(self) -> None:
         with self._lock:

@@ -6,11 +6,10 @@ import hashlib
 import re
 from base64 import b64encode
 from calendar import timegm
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
-from html import unescape
 from typing import NamedTuple, Optional
 from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
@@ -122,7 +121,25 @@ def error_code(response: Response) -> str:
 def element(body: bytes, name: str) -> str:
     """The text of the first element of that name, or an empty text."""
     found = re.search(f"<{name}>([^<]*)</{name}>".encode(), body)
-    return unescape(found.group(1).decode("utf-8", "replace")) if found else ""
+    return _unescaped(found.group(1).decode("utf-8", "replace")) if found else ""
+
+
+_REFERENCE = re.compile("&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
+_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+
+
+def _unescaped(text: str) -> str:
+    """The text of an element. `html.unescape` would make other characters of some, and drop the control characters."""
+    return _REFERENCE.sub(_character, text) if "&" in text else text
+
+
+def _character(found: re.Match[str]) -> str:
+    hexadecimal, decimal, name = found.groups()
+    if name:
+        return _NAMED[name]
+    code = int(hexadecimal, 16) if hexadecimal else int(decimal)
+    is_one = code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF
+    return chr(code) if is_one else found.group()
 
 
 def told_region(response: Response) -> Optional[str]:
@@ -185,6 +202,7 @@ class Page(NamedTuple):
 
 _FIELDS = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)<")
 _TIME = re.compile(rb"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+(?:\.\d*)?)", re.ASCII)
+_LISTING = b"<ListBucketResult"
 _LISTING_HEAD = 200
 """By so many bytes a listing has said that it is one."""
 _PREFIXES = re.compile(rb"<CommonPrefixes>\s*<Prefix>([^<]*)<")
@@ -195,13 +213,18 @@ def is_whole_page(body: bytes) -> bool:
 
     What is no listing at all counts as whole: asking again would not make it one.
     """
-    if len(body) >= _LISTING_HEAD and b"<ListBucketResult" not in body[:_LISTING_HEAD]:
-        return True
-    return body.rstrip().endswith(b"</ListBucketResult>")
+    head = body[:_LISTING_HEAD].lstrip()
+    if head.startswith(b"<?xml"):
+        head = head.partition(b"?>")[2].lstrip()
+    may_be_one = head.startswith(_LISTING) or (
+        (_LISTING + b" ").startswith(head) or b"<?xml".startswith(head)
+    )
+    return not may_be_one or body.rstrip().endswith(b"</ListBucketResult>")
 
 
 def page(body: bytes) -> Page:
-    """Read a page of ListObjectsV2, asked for with `encoding-type=url`.
+    """Read a page of ListObjectsV2, asked for with `encoding-type=url`; a server that cannot encode does not say that
+    it did, and its keys are as they are.
 
     Regular expressions take a quarter of a parser's time. They are enough, because the escaped
     text of an element cannot contain `<`, and because each object has these four exactly once.
@@ -210,8 +233,9 @@ def page(body: bytes) -> Page:
     fields = _FIELDS.findall(body)
     if len(fields) % 4 or b"<ListBucketResult" not in body[:_LISTING_HEAD]:
         raise ValueError("not a page of a listing")
-    objects = tuple(_listed(dict(fields[n : n + 4])) for n in range(0, len(fields), 4))
-    folders = tuple(_text(found) for found in _PREFIXES.findall(body))
+    text = _decoded if element(body, "EncodingType") == "url" else _plain
+    objects = tuple(_listed(dict(fields[n : n + 4]), text) for n in range(0, len(fields), 4))
+    folders = tuple(text(found) for found in _PREFIXES.findall(body))
     token = element(body, "NextContinuationToken")
     truncated = element(body, "IsTruncated") == "true"
     if truncated and not token:
@@ -219,13 +243,13 @@ def page(body: bytes) -> Page:
     return Page(objects, folders, truncated, token)
 
 
-def _listed(fields: Mapping[bytes, bytes]) -> Listed:
+def _listed(fields: Mapping[bytes, bytes], text: Callable[[bytes], str]) -> Listed:
     try:
         size = whole_number(fields[b"Size"].decode())
         if size is None:
             raise ValueError("the size of an object is no number")
         return Listed(
-            _text(fields[b"Key"]),
+            text(fields[b"Key"]),
             size,
             fields[b"ETag"].decode().replace("&quot;", "").replace("&#34;", "").strip('"'),
             _iso_time(fields[b"LastModified"]),
@@ -234,10 +258,12 @@ def _listed(fields: Mapping[bytes, bytes]) -> Listed:
         raise ValueError("not a page of a listing") from error
 
 
-def _text(encoded: bytes) -> str:
-    text = encoded.decode()
-    if "&" in text:
-        text = unescape(text)
+def _plain(element_text: bytes) -> str:
+    return _unescaped(element_text.decode())
+
+
+def _decoded(element_text: bytes) -> str:
+    text = _plain(element_text)
     return unquote_plus(text) if "%" in text or "+" in text else text
 
 

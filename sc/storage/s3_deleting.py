@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 
+from sc.errors import StorageError
 from sc.storage import s3_errors
 from sc.storage.s3_answers import NOT_IN_XML, delete_body, delete_failures, md5_header
 from sc.storage.s3_client import Ask, Client
@@ -21,12 +22,17 @@ def delete_keys(client: Client, bucket: str, targets: Iterable[Target]) -> None:
     """Remove them all. What was not there is no error."""
     targets = iter(targets)
     while some := list(itertools.islice(targets, MOST_KEYS)):
-        alone = [target for target in some if len(some) == 1 or NOT_IN_XML.search(target.key)]
+        alone = [target for target in some if len(some) == 1 or _may_change_in_xml(target.key)]
         for target in alone:
             _delete_one(client, target)
         left = {target.key: target.place for target in some if target not in alone}
         if left:
             _delete_many(client, bucket, left)
+
+
+def _may_change_in_xml(key: str) -> bool:
+    """Also some servers' parsers leave out the white space at the ends of a text."""
+    return bool(NOT_IN_XML.search(key)) or key != key.strip()
 
 
 def _delete_one(client: Client, target: Target) -> None:
@@ -39,6 +45,10 @@ def _delete_many(client: Client, bucket: str, places: Mapping[str, str]) -> None
     purpose = Purpose(next(iter(places.values())), "removed", _ACTION)
     headers = {"content-md5": md5_header(body), "content-type": "application/xml"}
     answer = client.ask(Ask(purpose, "POST", bucket, "", {"delete": ""}, headers, body))
+    if answer.body.strip() and b"DeleteResult" not in answer.body:
+        raise StorageError(
+            f"{purpose.place} cannot be removed, the answer is not one of S3: check AWS_ENDPOINT_URL."
+        )
     for key, code, message in delete_failures(answer.body):
         if code in ("NoSuchKey", "NoSuchVersion"):
             continue

@@ -37,7 +37,7 @@ _BY_CODE = {
     "RequestTimeTooSkewed": "{place} cannot be {done}, this machine's clock differs too much "
     "from the server's: set it.",
     "KeyTooLongError": "{place} cannot be {done}, the key is longer than the 1024 bytes that S3 "
-    "allows: choose a shorter one.",
+    "allows, or a name in it longer than that storage does: choose a shorter one.",
     "EntityTooLarge": "{place} cannot be {done}, it is larger than that storage allows: "
     "split it up.",
     "QuotaExceeded": "{place} cannot be {done}, the quota of the bucket {bucket} is used up: "
@@ -47,6 +47,7 @@ _BY_CODE = {
     "InvalidObjectState": "{place} cannot be {done}, it lies in an archive: restore it first.",
     "NotImplemented": "{place} cannot be {done}, that storage does not implement what sc needs "
     "there ({action}{header}): use one that does.",
+    "XMinioInvalidObjectName": "{place} cannot be {done}, that storage does not take such a name: choose another one.",
     "InvalidRequest": "{place} cannot be {done}, the storage refused the request: {message}",
     "Expired": "{place} cannot be {done}, the credentials have expired: " + _CREDENTIALS + ".",
     "NoSuchKey": "There is nothing at {place}: check the path.",
@@ -61,9 +62,35 @@ _SAME = {
     "TokenRefreshRequired": "Expired",
     "RequestExpired": "Expired",
     "InvalidTokenException": "InvalidToken",
+    "InvalidObjectName": "XMinioInvalidObjectName",
+    "KeyTooLong": "KeyTooLongError",
     "XMinioStorageFull": "QuotaExceeded",
     "NoSuchUpload": "NoSuchKey",
 }
+_LONGEST_TOLD = 200
+"""Characters of a place that is too long for a key, and for a sentence."""
+_FINAL = frozenset(
+    [
+        "AccessDenied",
+        "Forbidden",
+        "EntityTooLarge",
+        "InvalidObjectName",
+        "KeyTooLong",
+        "InvalidArgument",
+        "InvalidObjectState",
+        "InvalidRequest",
+        "InvalidURI",
+        "KeyTooLongError",
+        "MethodNotAllowed",
+        "NotImplemented",
+        "XMinioInvalidObjectName",
+        "XMinioInvalidResourceName",
+    ]
+)
+"""Refusals of one request for what it is: they would be the same in an hour. Not among them is what passes when
+somebody sees to it, and concerns all requests alike: credentials that are unknown, expired or do not fit, a clock that
+is wrong, a quota, a bucket that is not there (any more), and a 401 or 403 without a code, which may be a proxy's."""
+_FINAL_STATUSES = frozenset([405, 413, 414, 501])
 _BY_STATUS = {401: "AccessDenied", 403: "AccessDenied", 404: "NoSuchKey", 501: "NotImplemented"}
 
 
@@ -71,7 +98,17 @@ def refusal(
     purpose: Purpose, bucket: str, status: int, code: str, message: str, header: str = ""
 ) -> StorageError:
     """The error for a final no. `header` names a condition that the request carried."""
+    error = _refusal(purpose, bucket, status, code, message, header)
+    error.is_final = code in _FINAL or status in _FINAL_STATUSES
+    return error
+
+
+def _refusal(
+    purpose: Purpose, bucket: str, status: int, code: str, message: str, header: str
+) -> StorageError:
     known = _SAME.get(code, code)
+    if known == "KeyTooLongError" and len(purpose.place) > _LONGEST_TOLD:
+        purpose = purpose._replace(place=f"{purpose.place[:_LONGEST_TOLD]}…")
     if known not in _BY_CODE:
         known = _BY_STATUS.get(status, known) if not code else known
     if known == "NoSuchKey" and purpose.done != "read":
@@ -134,6 +171,11 @@ def account_trouble(purpose: Purpose, error: Exception) -> StorageError:
             f"{start}the AWS credentials are not complete ({text}): "
             "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither."
         )
+    if kind == "UnusableKeysError":
+        return StorageError(
+            f"{start}{text}: correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, "
+            "or the profile."
+        )
     if kind == "ProfileNotFound":
         return StorageError(
             f"{start}{text[0].lower() + text[1:]}: correct AWS_PROFILE, or add the profile "
@@ -145,6 +187,6 @@ def account_trouble(purpose: Purpose, error: Exception) -> StorageError:
         return StorageError(f"{start}{text}: set AWS_DEFAULT_REGION to a region such as us-east-1.")
     if kind in ("ConfigParseError", "ConfigNotFound"):
         return StorageError(f"{start}{text}: repair that file.")
-    if isinstance(error, ValueError) and "endpoint" in text.lower():
+    if kind != "EndpointConnectionError" and ("endpoint" in text.lower() or "URL" in text):
         return StorageError(f"{start}{text}: correct AWS_ENDPOINT_URL, such as http://host:9000.")
     return StorageError(f"{start}its credentials cannot be had ({text or kind}): {_CREDENTIALS}.")

@@ -64,7 +64,7 @@ def _pages(
     ask = Ask(purpose, "GET", bucket, "", is_whole=is_whole_page)
     if start and not start.endswith("/"):  # else it is the same text for every server
         client.meet(ask._replace(query={**query, "max-keys": "1"}))
-    where = _first(start, client.server)
+    where, last = _first(start, client.server), ""
     while True:
         answer = client.ask(ask._replace(query={**query, **where}))
         if "start-after" in where and where != _first(start, client.server):
@@ -80,12 +80,14 @@ def _pages(
         yield server_time(answer.headers) or 0.0, found
         if not found.truncated:
             return
-        if where.get("continuation-token") == found.next_token:
+        is_again = bool(found.objects) and found.objects[-1].key == last
+        if is_again or where.get("continuation-token") == found.next_token:
             raise StorageError(
                 f"{purpose.place} cannot be listed, the storage gives the same page again and "
                 "again: look that up in the storage's documentation."
             )
         where = {"continuation-token": found.next_token}
+        last = found.objects[-1].key if found.objects else ""
 
 
 def _first(start: str, server: str) -> dict[str, str]:

@@ -107,8 +107,18 @@ def work(job_url: str, here: Surroundings) -> Worked:
         except BaseException as error:
             desk.close("failed", str(error))  # else the clerk would hold our claims for ever
             raise
-    desk.close(_state(ending, desk), desk.refusal or ending.reason)
+    if ending.kept_runs:
+        here.say(kept(ending))
+    desk.close(_state(ending, desk), desk.refusal or kept(ending))
     return conclude(ending, desk)
+
+
+def kept(ending: Ending) -> str:
+    """Why outputs could not be stored, and where they are; empty if all are."""
+    if not ending.kept_runs:
+        return ending.reason
+    files = "1 run" if ending.kept_runs == 1 else f"{ending.kept_runs} runs"
+    return f"{ending.reason} The files of {files} are kept in {ending.kept_folder}."
 
 
 def this_worker(fleet: str, kind: str, machine: str = "", name: str = "") -> Identity:

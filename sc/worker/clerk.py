@@ -87,6 +87,7 @@ class Clerk:
         """Read what the job is; the outbox then has a JobFound or a Refused."""
         try:
             job = read_job(self._storage, self._job_url)
+            self._storage.check_conditions(self._job_url)
         except StorageError as error:
             self.outbox.append(messages.Refused(str(error)))
             self.is_finished = True

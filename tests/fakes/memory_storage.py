@@ -53,6 +53,9 @@ class MemoryStorage:
     def check(self, place: str) -> None:
         self._count("check")
 
+    def check_conditions(self, place: str) -> None:
+        """They hold."""
+
     def put(self, place: str, data: bytes) -> str:
         self._count("put", place)
         return self._store(place, data)

@@ -138,5 +138,6 @@ def listing(*keys: str, next_token: str = "") -> Response:
     more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{next_token}"
     more += "</NextContinuationToken>"
     head = '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="…"><Name>b</Name>'
+    head += "<EncodingType>url</EncodingType>"
     body = head + (more if next_token else "<IsTruncated>false</IsTruncated>") + objects
     return ok((body + "</ListBucketResult>").encode())

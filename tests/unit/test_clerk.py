@@ -10,6 +10,7 @@ from typing import Any, Optional
 import pytest
 
 from sc import claims, paths
+from sc.errors import StorageError
 from sc.heartbeats import heartbeat_of
 from sc.worker import messages
 from sc.worker.identity import NEAR, Leave
@@ -436,6 +437,24 @@ def test_a_job_that_is_gone_halts() -> None:
         storage.delete([place])
     office.pass_time(60)
     assert office.all(messages.Halt)
+
+
+class Careless(MemoryStorage):
+    """Ignores conditions, as it would tell."""
+
+    def check_conditions(self, place: str) -> None:
+        raise StorageError(f"{place} cannot hold a job")
+
+
+def test_storage_that_ignores_conditions_is_refused_before_a_part_is_taken() -> None:
+    storage = new_job(parts=1)
+    careless = Careless(storage.clock)
+    careless.objects.update(storage.objects)
+    office = Office(careless, "w")
+    (refused,) = office.all(messages.Refused)
+    assert "cannot hold a job" in refused.reason
+    assert office.clerk.is_finished
+    assert set(careless.objects) == set(storage.objects)
 
 
 def test_a_place_without_a_job_is_refused() -> None:

@@ -65,7 +65,12 @@ def test_few_runs_are_listed_one_by_one(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x", "a/../../x", "./x", "a//b", "/etc/x", "x\0y", "n" * 256, "\u20ac" * 86]
+    "name",
+    [
+        *("../../x", "a/../../x", "./x", "a//b", "/etc/x", "x\0y", "n" * 256, "\u20ac" * 86),
+        *("\ud800", "\udcc3\udca9"),
+    ],
+    ids=ascii,
 )
 def test_a_name_that_would_lead_elsewhere_has_no_place(name: str) -> None:
     selection = Selection("s3://b/out", ["s3://b/out/7"], 1)

@@ -13,7 +13,7 @@ import pytest
 from sc.executor.fullness import Fullness
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Left, Save, Saved
 from sc.executor.saver import Saver
-from sc.executor.saving import SaveQueue
+from sc.executor.saving import MOST_REFUSED, SaveQueue
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
 
@@ -103,6 +103,44 @@ def test_where_nothing_could_be_stored_the_storage_is_gone() -> None:
     assert number(one.next(20.0)) == 4
     one.answered(Saved(4, "no"), 21.0)
     assert [effort.save.number for effort in one.give_up(21.0, 10.0)] == [4]
+
+
+def test_what_is_refused_for_good_is_given_up_at_once_with_all_behind_it() -> None:
+    one = queue(save(1, ATTEMPT), save(2), save(3, path="/b"))
+    assert [number(one.next(0)) for _ in range(2)] == [1, 3]
+    assert one.answered(Saved(1, "too long", is_final=True), 1.0) is None
+    assert one.has_failed()
+    assert [effort.save.number for effort in one.give_up(1.0, 86400.0)] == [1, 2]
+    assert not one.is_cut_off
+    assert not one.has_failed()
+    assert number(one.answered(Saved(3), 2.0)) == 3
+    assert len(one) == 0
+
+
+def test_output_of_a_run_that_goes_on_is_not_given_up_where_it_is_refused() -> None:
+    one = queue(save(1, GROWING))
+    one.next(0)
+    one.answered(Saved(1, "too long", is_final=True), 0)
+    assert not one.has_failed()
+    assert len(one) == 0
+
+
+@pytest.mark.parametrize("stored_at", [None, MOST_REFUSED // 2])
+def test_where_all_is_refused_for_good_the_storage_is_gone(stored_at: Optional[int]) -> None:
+    one = queue(*(save(n, path=f"/{n}") for n in range(MOST_REFUSED + 1)))
+    for n in range(MOST_REFUSED + 1):
+        one.next(0)
+        one.answered(Saved(n) if n == stored_at else Saved(n, "denied", is_final=True), 0)
+        one.give_up(0, 86400.0)
+    assert one.is_cut_off == (stored_at is None)
+
+
+def test_what_is_refused_for_good_can_be_revoked() -> None:
+    one = queue(save(1, origin=1), save(2, path="/b", origin=2))
+    one.next(0)
+    one.answered(Saved(1, "too long", is_final=True), 0)
+    assert [save.number for save in one.revoke(frozenset([1]))] == [1]
+    assert one.give_up(0, 86400.0) == []
 
 
 def test_answers_after_the_end_are_nothing() -> None:

@@ -285,3 +285,22 @@ def test_a_check_makes_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_told() -> None:
     with pytest.raises(StorageError, match="choose another place"):
         storage().check("/proc/1/outputs")
+
+
+@pytest.mark.parametrize(
+    ("code", "is_final"),
+    [
+        *(
+            (code, True)
+            for code in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EOPNOTSUPP)
+        ),
+        *((code, True) for code in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)),
+        *((code, False) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)),
+        *((code, False) for code in (errno.ESTALE, errno.EMFILE, errno.ENOENT, errno.ETIMEDOUT)),
+    ],
+    ids=lambda value: errno.errorcode[value] if value > 1 else str(value),
+)
+def test_refusals_of_a_file_system_tell_whether_they_may_pass(code: int, is_final: bool) -> None:
+    with pytest.raises(StorageError) as caught, told("/place", "written"):
+        raise OSError(code, os.strerror(code))
+    assert caught.value.is_final == is_final

@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sc.errors import InputError
 from sc.storage import open_storage
-from sc.storage.places import Bucket, Folder, Location, escaped_key, resolve
+from sc.storage.places import Bucket, Folder, Location, escaped_key, resolve, unescaped_key
 
 HOME = {"SC_SFS_ROOT": "/shared"}
 CLOUD = {"SC_SFS_ROOT": "s3://bucket/root/"}
@@ -78,10 +80,55 @@ def test_no_place_is_told(place: str, environ: dict[str, str], sentence: str) ->
     assert len(caught.value.problems) == 1
 
 
-def test_bytes_that_are_no_utf8_are_escaped() -> None:
-    assert escaped_key(os.fsdecode(b"caf\xe9/\xff")) == "caf%E9/%FF"
-    assert escaped_key("café %E9") == "café %E9"
-    assert escaped_key("\ud83d alone") == "%ED%A0%BD alone"
+KEYS = [
+    (b"caf\xe9/\xff", "caf%xE9/%xFF"),
+    (b"x-%E9", "x-%E9"),
+    (b"x-%xE9", "x-%xxE9"),
+    (b"x-%xxE9", "x-%xxxE9"),
+    (b"%\xe9", "%%xE9"),
+    (b"%x\xe9", "%x%xE9"),
+    (b"\xe99", "%xE99"),
+    (b"back\\slash", "back%x5Cslash"),
+    (b"50%.txt", "50%.txt"),
+    (b"a%20b %C3%A9", "a%20b %C3%A9"),
+    ("café".encode(), "café"),
+    ("cafe\u0301".encode(), "cafe\u0301"),
+]
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS)
+def test_key_of_a_name_is_the_name_where_it_can_be(name: bytes, key: str) -> None:
+    assert escaped_key(os.fsdecode(name)) == key
+    assert os.fsencode(unescaped_key(key)) == name
+
+
+def test_key_of_half_a_surrogate_pair_is_utf8() -> None:
+    assert escaped_key("\ud83d alone") == "%xED%xA0%xBD alone"
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [*"%xXE9C5/a\\", "%x", "%xE9", "%xxE9", "%E9", "%x5C", "é", "\udce9", "\udcff", "\udc80"]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@given(PIECES, PIECES)
+def test_names_and_keys_map_one_to_one(name: str, other: str) -> None:
+    key = escaped_key(name)
+    assert key.encode().decode() == key
+    assert unescaped_key(key) == name
+    assert name == other or escaped_key(other) != key
+
+
+@given(PIECES.filter(lambda text: text.isprintable()))
+def test_key_of_others_has_a_name_that_leads_to_it(key: str) -> None:
+    assert escaped_key(unescaped_key(key)) == key
+
+
+def test_a_dot_in_a_path_means_what_it_means_in_a_folder() -> None:
+    assert resolve("s3://bucket/./a/./b/.", {}) == Bucket("bucket", "a/b")
 
 
 def test_one_storage_takes_places_of_different_kinds(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import botocore.exceptions as boto
 import pytest
 
 from sc.errors import MissingError, StorageError
+from sc.storage.s3_account import UnusableKeysError
+from sc.storage.s3_answers import element
 from sc.storage.s3_files import PART_BYTES, RANGE_BYTES, part_bytes
 from sc.storage.s3_http import Request
 from sc.storage.s3_receiver import Response
@@ -28,27 +31,48 @@ PLACE = "s3://bucket/a"
 LOST = no(412, "PreconditionFailed")
 
 
-def test_a_created_object_is_made_twice_once_to_prove_the_condition() -> None:
+def test_conditions_that_are_kept_are_proved_by_five_requests() -> None:
     world = World()
-    script = Script(world, ok(), LOST, ok())
-    s3 = storage(script, world)
-    assert s3.create(PLACE, b"me") == "tag"
-    assert s3.create("s3://bucket/b", b"me") == "tag"
-    assert [heard.request.target for heard in script.heard] == ["/a", "/a", "/b"]
-    assert {heard.request.headers["if-none-match"] for heard in script.heard} == {"*"}
+    script = Script(world, ok(), LOST, LOST, ok(), ok())
+    storage(script, world).check_conditions(PLACE)
+    assert script.methods == ["PUT", "PUT", "PUT", "PUT", "DELETE"]
+    assert len({heard.request.target for heard in script.heard}) == 1
+    conditions = [
+        (heard.request.headers.get("if-none-match"), heard.request.headers.get("if-match"))
+        for heard in script.heard[:4]
+    ]
+    assert conditions == [("*", None), ("*", None), (None, f'"{"0" * 32}"'), (None, '"tag"')]
 
 
-def test_a_server_that_ignores_conditions_is_found_out() -> None:
+@pytest.mark.parametrize(
+    ("answers", "header"),
+    [
+        ([ok(), ok(), ok()], "If-None-Match"),
+        ([ok(), LOST, ok(), ok()], "If-Match"),
+        ([ok(), LOST, LOST, LOST, ok()], "If-Match"),
+    ],
+    ids=["makes it again", "replaces whatever is there", "replaces nothing"],
+)
+def test_a_server_that_ignores_a_condition_is_found_out(answers: list[Said], header: str) -> None:
     world = World()
-    with pytest.raises(StorageError, match="ignores If-None-Match"):
-        storage(Script(world, ok()), world).create(PLACE, b"me")
+    script = Script(world, *answers)
+    with pytest.raises(StorageError, match=f"does not keep the condition {header}"):
+        storage(script, world).check_conditions(PLACE)
+    assert script.methods[-1] == "DELETE"
+
+
+def test_a_condition_that_a_lost_answer_seems_to_break_is_kept() -> None:
+    """The first object was made, and its answer lost; the same happens when it is replaced."""
+    world = World()
+    script = Script(world, RESET, LOST, ok(b"1"), LOST, LOST, RESET, LOST, ok(b"4"), ok())
+    storage(script, world).check_conditions(PLACE)
 
 
 @pytest.mark.parametrize("refusal", [no(501, "NotImplemented"), no(400, "NotImplemented")])
 def test_a_server_without_conditions_is_told(refusal: Response) -> None:
     world = World()
     with pytest.raises(StorageError, match=r"does not implement .*if-none-match"):
-        storage(Script(world, refusal), world).create(PLACE, b"me")
+        storage(Script(world, refusal, ok()), world).check_conditions(PLACE)
 
 
 def test_who_comes_second_has_lost_without_another_look() -> None:
@@ -331,7 +355,56 @@ def test_refusals_are_sentences(answer: Response, sentence: str) -> None:
     assert len(script.heard) == 1
 
 
+NATURES = [
+    (no(403, "AccessDenied"), True),
+    (no(400, "KeyTooLongError"), True),
+    (no(400, "EntityTooLarge"), True),
+    (no(400, "XMinioInvalidObjectName"), True),
+    (no(405, "MethodNotAllowed"), True),
+    (no(501), True),
+    (no(414), True),
+    (no(403), False),
+    (no(404), False),
+    (no(404, "NoSuchBucket"), False),
+    (no(403, "InvalidAccessKeyId"), False),
+    (no(403, "SignatureDoesNotMatch"), False),
+    (no(403, "AccountProblem"), False),
+    (no(400, "InvalidToken"), False),
+    (no(400, "ExpiredToken"), False),
+    (no(507, "XMinioStorageFull"), False),
+]
+
+
+@pytest.mark.parametrize(("answer", "is_final"), NATURES, ids=str)
+def test_refusals_tell_whether_they_may_pass(answer: Response, is_final: bool) -> None:
+    with pytest.raises(StorageError) as caught:
+        storage(Script(World(), *[answer] * 2), World()).put(PLACE, b"")
+    assert caught.value.is_final == is_final
+
+
+def test_a_key_that_is_too_long_is_not_told_to_its_end() -> None:
+    with pytest.raises(
+        StorageError, match=r"s3://bucket/a/k*… cannot be written, the key is longer"
+    ):
+        storage(Script(World(), no(400, "KeyTooLongError")), World()).put(
+            f"{PLACE}/{'k' * 1100}", b""
+        )
+
+
+def test_a_web_page_in_answer_to_a_removal_is_told() -> None:
+    script = Script(World(), ok(b"<html>Welcome</html>"))
+    with pytest.raises(StorageError, match="cannot be removed, the answer is not one of S3"):
+        storage(script, World()).delete([PLACE, "s3://bucket/b"])
+
+
+def test_keys_that_xml_may_change_are_removed_alone() -> None:
+    script = Script(World(), ok(status=204), ok(status=204), ok(b"<DeleteResult/>"))
+    storage(script, World()).delete(f"s3://bucket/{key}" for key in ("a", "b ", "c\x01", "d"))
+    assert script.methods == ["DELETE", "DELETE", "POST"]
+
+
 ACCOUNTS = [
+    (UnusableKeysError("character 5 of the access key is '\\n'"), "correct AWS_ACCESS_KEY_ID"),
     (boto.NoCredentialsError(), "there are no AWS credentials: run `aws configure`"),
     (
         boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
@@ -367,11 +440,31 @@ def test_a_metadata_service_that_stumbles_in_the_middle_of_work_is_waited_out() 
         s3.put(PLACE, b"")
 
 
-def test_a_web_page_is_no_listing() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<!DOCTYPE html><html><body>" + b"hello " * 100 + b"</body></html>",
+        b"<html><h1>It works!</h1></html>",
+        b'{"ok": true}',
+        b"Not Found",
+        b'<?xml version="1.0"?><ListAllMyBucketsResult></ListAllMyBucketsResult>',
+    ],
+    ids=lambda body: body[:20],
+)
+def test_what_is_no_listing_is_told_at_once(body: bytes) -> None:
     world = World()
-    page = ok(b"<!DOCTYPE html><html><body>" + b"hello " * 100 + b"</body></html>")
+    script = Script(world, ok(body))
     with pytest.raises(StorageError, match=r"is not one of S3.*AWS_ENDPOINT_URL"):
-        list(storage(Script(world, page), world).list("s3://bucket/x"))
+        list(storage(script, world).list("s3://bucket/x"))
+    assert len(script.heard) == 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 6, 30, 45, 60, 100, 250])
+def test_listing_that_was_cut_is_asked_for_again(size: int) -> None:
+    world = World()
+    whole = listing("x/a", "x/b")
+    script = Script(world, ok(whole.body[:size]), whole)
+    assert len(list(storage(script, world).list("s3://bucket/x"))) == 2
 
 
 def test_a_listing_leaves_out_painted_folders_and_decodes_names() -> None:
@@ -384,6 +477,29 @@ def test_a_listing_leaves_out_painted_folders_and_decodes_names() -> None:
     places = [entry.place for entry in storage(script, world).list("s3://bucket/x")]
     assert places == [f"s3://bucket/x/{name}" for name in ("a b", "a b", "c+d", "e&f", "😀")]
     assert "continuation-token=one%20%26%20two" in script.heard[1].request.target
+
+
+@pytest.mark.parametrize(
+    "key", ["a b/k=1+x%41", "a%20b", "two\nlines", "cr\r", "\x01", "&amp;", "é"]
+)
+def test_a_listing_that_was_not_encoded_is_not_decoded(key: str) -> None:
+    """s3rver has not heard of encoding-type, and so does not say that it did as it was asked."""
+    written = listing(f"x/{escape(key)}")
+    plain = written._replace(body=written.body.replace(b"<EncodingType>url</EncodingType>", b""))
+    (entry,) = storage(Script(World(), plain), World()).list("s3://bucket/x")
+    assert entry.place == f"s3://bucket/x/{key}"
+
+
+def test_characters_that_are_written_as_numbers_are_read() -> None:
+    text = "&#x27;&#39;&#x1;&#128;&quot;&apos;&#xD;&#xD800;&copy;"
+    assert element(f"<Key>{text}</Key>".encode(), "Key") == "''\x01\x80\"'\r&#xD800;&copy;"
+
+
+def test_the_same_page_again_and_again_is_told() -> None:
+    """Of s3rver, where the last key of a page has a newline in it. Its tokens differ all the same."""
+    pages = [listing("x/a", "x/b", next_token=f"token {number}") for number in range(2)]
+    with pytest.raises(StorageError, match="the same page again"):
+        list(storage(Script(World(), *pages), World()).list("s3://bucket/x"))
 
 
 def test_a_check_asks_for_one_key_only() -> None:
