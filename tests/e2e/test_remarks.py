@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -78,3 +80,44 @@ def assert_told_afterwards(folder: Path, program: Program, place: str) -> None:
     assert program.run("logs", f"{place}/0", cwd=folder).stderr == ""
     program.run("report", "batch.json", "-o", "page.html", cwd=folder)
     assert SENTENCE in (folder / "page.html").read_text()
+
+
+def test_run_that_cannot_be_stored_is_not_stored_everywhere(
+    tmp_path: Path, program: Program, seaweed: S3Server
+) -> None:
+    """By one classification: in the batch, in a job, and in all that looks at them afterwards."""
+    place = f"s3://{seaweed.bucket()}/out"
+    program = replace(program, environment=seaweed.environment())
+    deep = "d=$SATURN_RUN_LOCAL_RESULTS_DIR; n=$(printf 'n%.0s' $(seq 200)); for i in 1 2 3 4 5 6; do d=$d/$n; done; "
+    runs = [{"cmd": "echo one"}, {"cmd": deep + "mkdir -p $d; echo kept > $d/f"}, {"cmd": "exit 4"}]
+    document = {"remote_output_path": place, "nprocs": 3, "runs": runs}
+    (tmp_path / "batch.json").write_text(json.dumps(document))
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    counts = {"completed": 1, "failed": 1, "not_stored": 1}
+    done = program.run("batch", "batch.json", "--json", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout).items() >= counts.items()
+    kept = re.search(r"the files of 1 run could not be stored .* kept in (\S+);", done.stderr)
+    assert kept is not None
+    assert [path.read_text() for path in Path(kept[1]).rglob("f")] == ["kept\n"]
+    shutil.rmtree(kept[1])
+    assert_not_stored_afterwards(tmp_path, program, counts)
+    words = ("recipe.yaml", "batch.json", "commands", "--start", "--wait", "--json")
+    job = program.run("split", *words, cwd=tmp_path)
+    assert job.returncode == 3, job.stderr
+    assert json.loads(job.stdout.splitlines()[-1]).items() >= counts.items()
+    assert "1 completed, 1 failed, 1 not stored" in job.stderr
+    watched = program.run("watch", "commands", "--json", cwd=tmp_path)
+    assert (watched.returncode, json.loads(watched.stdout)["not_stored"]) == (3, 1)
+    assert_not_stored_afterwards(tmp_path, program, counts)
+
+
+def assert_not_stored_afterwards(folder: Path, program: Program, counts: dict[str, int]) -> None:
+    words = ("summarize-batch", "batch.json", "--json", "--status", "not-stored")
+    summary = json.loads(program.run(*words, cwd=folder).stdout)
+    assert summary["counts"].items() >= {**counts, "incomplete": 0}.items()
+    (run,) = summary["runs"]
+    assert (run["status"], run["status_code"]) == ("not stored", None)
+    assert "1024 bytes" in run["reason"]
+    page = program.run("report", "batch.json", "-o", "page.html", "--json", cwd=folder)
+    assert json.loads(page.stdout).items() >= {**counts, "incomplete": 0}.items()
