@@ -48,7 +48,7 @@ class TemporaryFolder:
         self._is_kept = False
         with _alone_in(self.parent) as is_alone:
             _remove_forsaken(self.parent, is_alone)
-            self.path = tempfile.mkdtemp(prefix=PREFIX, dir=self.parent)
+            self.path = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=self.parent))
             try:
                 self._lock = _lock(f"{self.path}/{LOCK}", os.O_CREAT)
                 # Now, as there may be no room for it when a member begins.

@@ -7,13 +7,16 @@ of another owner, or with names outside of the results, through which somebody c
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
 from contextlib import suppress
 
 from sc.executor.removal import identity_of
-from sc.executor.results import Results
+from sc.executor.results import Results, linked_files
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class LocalResults:
@@ -24,33 +27,32 @@ class LocalResults:
         self._target = target
         self._user = os.geteuid()
 
-    def begin(self) -> list[str]:
-        """Make the folders and the links to them, and link the files. Returns the names of the files to be copied."""
+    def begin(self) -> list[tuple[str, str]]:
+        """Make the folders and the links, and give the files another name there. Returns what is still to be copied:
+        the name of each, and the path to read."""
         found = self._found
         if not (found.files or found.links or len(found.folders) > 1):
             return []
         os.makedirs(os.path.dirname(self._target), exist_ok=True)
         for name in found.folders:
             _make_folder(self._path(name))
-        for name in found.links:
-            self._make_link(name)
-        copies: list[str] = []
+        copies = self._make_links()
         shared: dict[str, os.stat_result] = {}
         for name in found.files:
             status = os.lstat(found.path(name))
             if not self._is_ours(status):
-                copies.append(name)
+                copies.append((name, found.path(name)))
             elif status.st_nlink > 1:
                 shared[name] = status
             elif not self._link(name):
-                copies.append(name)
+                copies.append((name, found.path(name)))
         return copies + self._link_shared(shared)
 
     def finish(self) -> None:
         """Give the folders their modes and times, when all is in them."""
         for name, status in reversed(self._found.folders.items()):
             path = self._path(name)
-            with suppress(FileNotFoundError):  # there was nothing to store
+            with suppress(OSError):  # there was nothing to store, or modes are unknown there
                 inherited = os.stat(path).st_mode & stat.S_ISGID
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
                 os.chmod(path, inherited | status.st_mode & 0o777)
@@ -61,7 +63,7 @@ class LocalResults:
     def _is_ours(self, status: os.stat_result) -> bool:
         return self._user in (0, status.st_uid)
 
-    def _link_shared(self, shared: dict[str, os.stat_result]) -> list[str]:
+    def _link_shared(self, shared: dict[str, os.stat_result]) -> list[tuple[str, str]]:
         """Files with several names. Returns those that also have one outside."""
         names = Counter(map(identity_of, shared.values()))
         copies = []
@@ -70,7 +72,7 @@ class LocalResults:
                 if identity_of(os.lstat(self._path(name))) == identity_of(status):
                     continue  # linked by an attempt that was cut off
             if status.st_nlink > names[identity_of(status)] or not self._link(name):
-                copies.append(name)
+                copies.append((name, self._found.path(name)))
         return copies
 
     def _link(self, name: str) -> bool:
@@ -79,6 +81,17 @@ class LocalResults:
         except OSError:
             return False  # whatever it is, the one that copies says it better
         return True
+
+    def _make_links(self) -> list[tuple[str, str]]:
+        """Returns the files that stand for them on a file system that has no links."""
+        try:
+            for name in self._found.links:
+                self._make_link(name)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return list(linked_files(self._found))
+        return []
 
     def _make_link(self, name: str) -> None:
         text, path = self._text(name), self._path(name)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Optional
 
@@ -99,13 +99,15 @@ def empty(path: str, identity: Optional[Identity] = None) -> list[Remaining]:
 
 
 @contextmanager
-def temporary_folder(prefix: str) -> Iterator[str]:
-    """A folder in which a run leaves things; it goes at the end, by the rules of this module."""
+def temporary_folder(prefix: str, tell: Callable[[str], None]) -> Iterator[str]:
+    """A folder in which a run leaves things. It goes at the end, by these rules; `tell` hears what stays."""
     path = tempfile.mkdtemp(prefix=prefix)
     try:
         yield path
     finally:
-        remove(path)
+        remaining = remove(path)
+        if remaining:
+            tell(told(remaining))
 
 
 class _Level(NamedTuple):

@@ -1,16 +1,18 @@
 """What a run has left in its results folder: files, folders and links to store, and what cannot be stored.
 
-Nothing outside of the folder is stored: no link is followed out of it, no mount inside of it entered. All links are
-judged before anything is moved, so that the same is found when an attempt to store it was cut off.
+Nothing outside of the folder is stored: no link is followed out of it, and no folder that is mounted in it is entered.
+All links are judged before anything is moved, so that the same is found when an attempt to store it was cut off.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Optional
 
 from sc.executor.removal import MOUNTED, Identity, identity_of
@@ -23,6 +25,7 @@ LEAST_LINKED, LINKED_PER_FILE = 10_000, 10
 folders that links lead to would otherwise make 2**n files of n."""
 LONGEST_CHAIN = 40
 """Of links to folders in one name, as the kernel has it."""
+NO_FOLDER = "it is no folder any more"
 UPWARDS, OUTSIDE, NOWHERE = "leads to a folder above", "leads out of the results", "leads nowhere"
 CIRCLE, TOO_MANY = "leads round in a circle", "too many files by links to folders"
 NO_FILE = "no plain file"
@@ -53,7 +56,7 @@ class Results:
     """All names are relative to the results folder, those of folders end with a slash; the folder itself is ``""``."""
 
     folder: str
-    """Its real path."""
+    """Its path, in which there is no link."""
     unstored: Unstored = field(default_factory=Unstored)
     files: list[str] = field(default_factory=list)
     folders: dict[str, os.stat_result] = field(default_factory=dict)
@@ -66,18 +69,15 @@ class Results:
 
 
 def find_results(folder: str, identity: Optional[Identity] = None) -> Results:
-    """Look at all of it. `identity` is that of the folder if it is of the run's choice, and may be a mount point."""
-    found = Results(os.path.realpath(folder))
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        if os.path.lexists(folder):
-            found.unstored.add("results", "it is no folder any more")
+    """Look at all of it. `folder` is a real path. `identity` is that of the folder if it is of the run's choice: it may
+    have been a mount point before. One that is ours is removed if it is empty."""
+    found = Results(folder)
+    why = _refusal_of_ours(folder) if identity is None else _refusal_of_chosen(folder, identity)
+    if why is not None:
+        if why:
+            found.unstored.add("results", why)
         return found
-    mounts = mounts_at(found.folder)
-    is_other = identity != identity_of(os.stat(folder))
-    if mounts and found.folder in mounts and is_other:
-        found.unstored.add(found.folder, MOUNTED)
-        return found
-    links = _Walk(found, mounts).walk()
+    links = _Walk(found).walk()
     targets = {name: _target(found, name) for name in links}
     for name, (target, why) in targets.items():
         if why:
@@ -87,14 +87,44 @@ def find_results(folder: str, identity: Optional[Identity] = None) -> Results:
     return found
 
 
+def _refusal_of_ours(folder: str) -> Optional[str]:
+    """Why nothing of it can be stored, empty if there is nothing; None if there is something. One system call, as most
+    runs have no results: `rmdir` knows a mount point."""
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return ""
+    except NotADirectoryError:
+        return NO_FOLDER
+    except OSError as error:
+        return MOUNTED if error.errno == errno.EBUSY else None
+    return ""
+
+
+def _refusal_of_chosen(folder: str, identity: Identity) -> Optional[str]:
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return ""
+    if not stat.S_ISDIR(status.st_mode):
+        return NO_FOLDER
+    if identity != identity_of(status) and folder in (mounts_at(folder) or ()):
+        return MOUNTED
+    return None
+
+
 class _Walk:
     """Goes through the folder, without its links."""
 
-    def __init__(self, found: Results, mounts: Optional[frozenset[str]]) -> None:
+    def __init__(self, found: Results) -> None:
         self._found = found
-        self._mounts = mounts
         self._device = os.stat(found.folder).st_dev
         self._links: list[str] = []
+
+    @cached_property
+    def _mounts(self) -> Optional[frozenset[str]]:
+        """Read only where there are folders in the folder."""
+        return mounts_at(self._found.folder)
 
     def walk(self) -> list[str]:
         """Returns the names of the links."""
@@ -110,12 +140,13 @@ class _Walk:
         found, folders = self._found, []
         for entry in self._scan(head):
             name = f"{head}{entry.name}"
-            if self._mounts and found.path(name) in self._mounts:
-                found.unstored.add(name, MOUNTED)
-            elif entry.is_symlink():
+            if entry.is_symlink():
                 self._links.append(name)
             elif entry.is_dir(follow_symlinks=False):
-                folders.append(name)
+                if self._mounts and found.path(name) in self._mounts:
+                    found.unstored.add(name, MOUNTED)
+                else:
+                    folders.append(name)
             elif not entry.is_file(follow_symlinks=False):
                 found.unstored.add(name, NO_FILE)
             elif _is_readable(entry.path):
@@ -130,7 +161,7 @@ class _Walk:
             if not os.access(path, os.R_OK | os.X_OK):
                 os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRWXU)
             status = os.stat(path)
-            if self._mounts is None and status.st_dev != self._device:
+            if status.st_dev != self._device:
                 self._found.unstored.add(head[:-1], MOUNTED)
                 return []
             with os.scandir(path) as entries:
@@ -221,7 +252,9 @@ def _below(names: Sequence[str], folder: str) -> Sequence[str]:
 
 
 def mounts_at(folder: str) -> Optional[frozenset[str]]:
-    """The mount points in a folder, and the folder if it is one; None where nobody tells (there is no /proc)."""
+    """The mount points in a folder, and the folder if it is one; None where nobody tells (there is no /proc).
+
+    Of a bind mount of the same file system `st_dev` tells nothing. `folder` is a real path."""
     try:
         with open(MOUNTS, "rb") as file:
             table = file.read()

@@ -129,7 +129,7 @@ class Saver:
             return found.unstored
         self._put_all(puts)
         results = LocalResults(found, folder)
-        copies = [(f"{place}/{name}", found.path(name)) for name in results.begin()]
+        copies = [(f"{place}/{name}", path) for name, path in results.begin()]
         self._files.for_each(lambda put: self._sink.put_file(*put), copies)
         results.finish()
         return found.unstored

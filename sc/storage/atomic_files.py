@@ -148,8 +148,9 @@ class Draft:
         os.lseek(self.fd, 0, os.SEEK_SET)
         while chunk := os.read(self.fd, 1 << 20):
             write_all(fd, chunk)
-        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        os.fchmod(fd, stat.S_IMODE(before.st_mode))
+        with suppress(OSError):
+            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+            os.fchmod(fd, stat.S_IMODE(before.st_mode))
         self._close()
         self.fd = fd
 

@@ -87,7 +87,7 @@ class LocalStorage:
                         raise
         raise AssertionError("the loop above returns or raises")
 
-    def get_file(self, place: str, path: str) -> None:
+    def get_file(self, place: str, path: str, size: Optional[int] = None) -> None:
         with told(place, "read"):
             source = _open(place, self._file(place))
         try:

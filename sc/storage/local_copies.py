@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from sc.storage.atomic_files import Draft, write_all
 
@@ -26,8 +27,9 @@ def copy(source: int, target: Draft) -> None:
         _copy_data(source, target.fd, 0, status.st_size)
     else:
         _copy_around_holes(source, target.fd, status.st_size)
-    os.utime(target.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-    os.fchmod(target.fd, stat.S_IMODE(status.st_mode) & 0o777)
+    with suppress(OSError):  # a file system may know neither
+        os.utime(target.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.fchmod(target.fd, stat.S_IMODE(status.st_mode) & 0o777)
 
 
 def _copy_around_holes(source: int, target: int, size: int) -> None:
