@@ -251,12 +251,12 @@ def _below(names: Sequence[str], folder: str) -> Sequence[str]:
     return names[first : bisect_left(names, folder[:-1] + "0")]  # "0" comes after "/"
 
 
-def mounts_at(folder: str) -> Optional[frozenset[str]]:
+def mounts_at(folder: str, table_file: str = MOUNTS) -> Optional[frozenset[str]]:
     """The mount points in a folder, and the folder if it is one; None where nobody tells (there is no /proc).
 
     Of a bind mount of the same file system `st_dev` tells nothing. `folder` is a real path."""
     try:
-        with open(MOUNTS, "rb") as file:
+        with open(table_file, "rb") as file:
             table = file.read()
     except OSError:
         return None
