@@ -21,6 +21,9 @@ from typing import NamedTuple, Optional
 
 MOUNTED = "something is mounted there"
 ANOTHER = "it is on another file system"
+OPEN = "somebody still has it open"
+"""Over NFS what is open gets such a name until it is closed, and is busy like a mount point."""
+OPEN_PREFIX = ".nfs"
 MOST_TOLD = 100
 """Of what stays in one folder; the rest is not told."""
 _NAMED = 3
@@ -42,6 +45,11 @@ class Remaining(NamedTuple):
     @property
     def is_mount(self) -> bool:
         return self.why in (MOUNTED, ANOTHER)
+
+    @property
+    def is_passing(self) -> bool:
+        """It goes by itself, or it is a folder into which something came meanwhile."""
+        return self.why in (OPEN, os.strerror(errno.ENOTEMPTY))
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -248,4 +256,7 @@ def _unlinked(path: str) -> list[Remaining]:
 def _remaining(path: str, error: Optional[OSError]) -> Remaining:
     if error is None:
         return Remaining(path, ANOTHER)
-    return Remaining(path, MOUNTED if error.errno == errno.EBUSY else error.strerror or str(error))
+    if error.errno == errno.EBUSY:
+        is_open = os.path.basename(path).startswith(OPEN_PREFIX)
+        return Remaining(path, OPEN if is_open else MOUNTED)
+    return Remaining(path, error.strerror or str(error))

@@ -232,7 +232,7 @@ def make_empty(output: str) -> None:
     _remove_files(output)
     for name in ("results", "attempts"):
         if os.path.lexists(f"{output}/{name}"):
-            remaining = remove(f"{output}/{name}")
+            remaining = [one for one in remove(f"{output}/{name}") if not one.is_passing]
             if remaining:
                 raise RoomError(_refusal(output, remaining), False)
 

@@ -42,7 +42,7 @@ def test_executable_files_come_back_executable_from_s3(
         for name in ("tool", "large", "plain", "d/link", "latest/link")
     }
     assert kept == {
-        **dict.fromkeys(("tool", "d/link", "latest/link"), {"sc-mode": "755"}),
+        **{name: {"sc-mode": "755"} for name in ("tool", "d/link", "latest/link")},
         "large": {"sc-mode": "700"},
         "plain": {},
     }
