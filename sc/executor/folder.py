@@ -115,13 +115,13 @@ def _move(source: str, target: str) -> None:
 
     def left_out(folder: str, names: Sequence[str]) -> list[str]:
         paths = {name: os.path.join(os.path.realpath(folder), name) for name in names}
-        return [name for name, path in paths.items() if path in mounts or not _is_kept(path)]
+        return [name for name, path in paths.items() if path in mounts or not _can_be_copied(path)]
 
     shutil.copytree(source, target, symlinks=True, ignore=left_out)
     remove(source)
 
 
-def _is_kept(path: str) -> bool:
+def _can_be_copied(path: str) -> bool:
     mode = os.lstat(path).st_mode
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
