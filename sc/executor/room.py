@@ -15,7 +15,8 @@ from typing import Optional
 
 from sc.executor import Sink
 from sc.executor.messages import Ended, Left, Start
-from sc.executor.removal import Identity, Remaining, empty, identity_of, remove, told
+from sc.executor.removal import MOUNTED, Identity, Remaining, empty, identity_of, remove, told
+from sc.executor.results import mounts_at
 
 HOPELESS_ERRNOS = frozenset(
     [
@@ -229,17 +230,25 @@ def make_empty(output: str) -> None:
         os.makedirs(output, exist_ok=True)
     except FileExistsError:
         pass
+    old = [name for name in ("results", "attempts") if os.path.lexists(f"{output}/{name}")]
+    if old:  # what holds a mount is found before anything is removed
+        place = os.path.realpath(output)
+        mounts = sorted((mounts_at(place) or frozenset()) - {place})
+        _refuse(output, [Remaining(one, MOUNTED) for one in mounts])
     _remove_files(output)
-    for name in ("results", "attempts"):
-        if os.path.lexists(f"{output}/{name}"):
-            remaining = [one for one in remove(f"{output}/{name}") if not one.is_passing]
-            if remaining:
-                raise RoomError(_refusal(output, remaining), False)
+    for name in old:
+        _refuse(output, [one for one in remove(f"{output}/{name}") if not one.is_passing])
 
 
-def _refusal(output: str, remaining: Sequence[Remaining]) -> str:
+def _refuse(output: str, remaining: Sequence[Remaining]) -> None:
+    """Raises RoomError where something stays: it would be taken for an output of the next execution."""
+    if not remaining:
+        return
     what = "unmount it" if remaining[0].is_mount else "remove it"
-    return f"an earlier output in {output} {told(remaining)}; {what}, or choose another remote_output_path"
+    raise RoomError(
+        f"an earlier output in {output} {told(remaining)}; {what}, or choose another remote_output_path",
+        False,
+    )
 
 
 def _remove_files(output: str) -> None:

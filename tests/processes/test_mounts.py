@@ -122,6 +122,7 @@ def test_old_outputs_with_a_mount_in_them_keep_a_run_from_starting(
     (near.folder / "data/file").write_text("data")
     old = near.out / "0" / name
     old.mkdir(parents=True)
+    (near.out / "0/status_code").write_text("0")
     mount = KINDS[kind].format(into=old, data=near.folder / "data")
     (ended,) = near.run(
         {"cmd": "echo ran"}, before=["unshare", "-m", "sh", "-c", f'{mount}; exec "$@"', "sh"]
@@ -133,6 +134,7 @@ def test_old_outputs_with_a_mount_in_them_keep_a_run_from_starting(
     assert "(something is mounted there); unmount it, or choose" in ended.reason
     assert (near.folder / "data/file").read_text() == "data"
     assert not (near.out / "0/stdout").exists()
+    assert near.read("0/status_code") == "0"  # nothing of it is removed
 
 
 def test_a_wanted_folder_that_is_a_mount_point_is_used_and_emptied(execution: Execution) -> None:
