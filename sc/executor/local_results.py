@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 from sc.executor.removal import identity_of
@@ -22,9 +23,13 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 class LocalResults:
     """Stores results in a folder, which may hold some of them from an attempt that was cut off."""
 
-    def __init__(self, found: Results, target: str) -> None:
+    def __init__(
+        self, found: Results, target: str, linked: Callable[[], None] = lambda: None
+    ) -> None:
+        """`linked` is called at each file that is given a name there, which is a sign of life."""
         self._found = found
         self._target = target
+        self._linked = linked
         self._user = os.geteuid()
 
     def begin(self) -> list[tuple[str, str]]:
@@ -80,6 +85,7 @@ class LocalResults:
             os.link(self._found.path(name), self._path(name), follow_symlinks=False)
         except OSError:
             return False  # whatever it is, the one that copies says it better
+        self._linked()
         return True
 
     def _make_links(self) -> list[tuple[str, str]]:

@@ -41,6 +41,7 @@ class Saver:
         self._sink = sink
         self._fullness = fullness
         self._answering = threading.Lock()
+        self._linked = 0
         threading.stack_size(STACK_BYTES)
         use_one_heap()
         self._runs = Threads(RUNS_AT_A_TIME, fail=_end)
@@ -77,7 +78,7 @@ class Saver:
         """Now and then, until this process ends."""
         before = None
         while True:
-            moved = self._sink.moved() + _written_bytes()
+            moved = self._sink.moved() + _written_bytes() + self._linked
             if before is not None and moved != before:
                 self._tell(Moving())
             before = moved
@@ -128,11 +129,15 @@ class Saver:
             self._put_all(puts + [(f"{place}/{name}", path) for name, path in linked_files(found)])
             return found.unstored
         self._put_all(puts)
-        results = LocalResults(found, folder)
+        results = LocalResults(found, folder, self._count_link)
         copies = [(f"{place}/{name}", path) for name, path in results.begin()]
         self._files.for_each(lambda put: self._sink.put_file(*put), copies)
         results.finish()
         return found.unstored
+
+    def _count_link(self) -> None:
+        """Of several threads: what matters is that the number changes."""
+        self._linked += 1
 
     def _put_all(self, puts: list[tuple[str, str]]) -> None:
         if len(puts) < 3:
