@@ -22,6 +22,7 @@ from sc.executor.memory import use_one_heap
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Hurry, Left, Moving, Save, Saved
 from sc.executor.removal import Remaining, empty, remove, told
 from sc.executor.results import Unstored, find_results, linked_files
+from sc.executor.room import HOPELESS_ERRNOS
 from sc.executor.threads import Threads, start_thread
 
 STACK_BYTES = 1 << 20
@@ -70,7 +71,9 @@ class Saver:
         except MemoryError:
             saved = Saved(save.number, error="there is not enough memory")
         except Exception as error:  # noqa: BLE001 - whatever it is, this is not stored and is tried again
-            is_final = bool(getattr(error, "is_final", False))
+            is_final = getattr(error, "is_final", False) or (
+                isinstance(error, OSError) and error.errno in HOPELESS_ERRNOS
+            )
             saved = Saved(save.number, str(error) or type(error).__name__, is_final=is_final)
         self._tell(saved)
 
