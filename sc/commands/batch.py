@@ -288,6 +288,8 @@ def _tell(args: argparse.Namespace, tally: Tally, ending: Ending, seconds: float
             f"sc: the files of {reports.runs(ending.kept_runs)} could not be stored ({ending.reason}) "
             f"and are kept in {ending.kept_folder}; put that right and run the batch again"
         )
+    if ending.unremoved:
+        say(f"sc: what runs left here {ending.unremoved}; the next 'sc batch' tries again")
 
 
 def _document(

@@ -6,7 +6,6 @@ import argparse
 import os
 import socket
 import sys
-import tempfile
 from array import array
 from collections.abc import Iterator, Mapping
 from itertools import compress
@@ -207,9 +206,10 @@ def _rerun(
     storage: Storage,
 ) -> int:
     from sc.commands import running_again
+    from sc.executor.removal import temporary_folder
 
     told = _Told(chosen.before, args.json)
-    with tempfile.TemporaryDirectory(prefix="sc-rerun-") as folder:
+    with temporary_folder("sc-rerun-", tell) as folder:
         plan = _plan(around, folder)
         way = running_again.and_save if args.save else running_again.and_forget
         code = way(plan, meant, chosen.runs, chosen.number, storage, folder, told)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Optional
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 def open_shell(run: Run, environment: Mapping[str, str], folder: Optional[str]) -> int:
     """Until the user leaves it. Nothing is stored."""
     from sc.executor.messages import Start
+    from sc.executor.removal import temporary_folder
     from sc.executor.slot import as_bytes, encode, run_environment
     from sc.model import command_text
 
@@ -27,7 +27,7 @@ def open_shell(run: Run, environment: Mapping[str, str], folder: Optional[str]) 
     if cwd is not None and not os.path.isdir(cwd):
         raise InputError(f"the run begins in {cwd}, which is not here; make that folder first")
     shell = os.environ.get("SHELL") or "/bin/sh"
-    with tempfile.TemporaryDirectory(prefix="sc-rerun-") as results:
+    with temporary_folder("sc-rerun-", tell) as results:
         outer = {**os.environb, **as_bytes(environment)}
         start = Start(0, run, 1, True, _devices(run))
         inside = dict(run_environment(outer, start, 0, results))

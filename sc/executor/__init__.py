@@ -142,3 +142,5 @@ class Ending:
     kept_runs: int = 0
     reason: str = ""
     """Of what could not be stored; or else why nothing more could be started, and was given up."""
+    unremoved: str = ""
+    """What runs left here that could not be removed, and why: part of a sentence; empty if all was."""

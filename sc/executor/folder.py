@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from sc.executor.messages import Save
+from sc.executor.removal import Remaining, remove
+from sc.executor.results import mounts_at
 
 PREFIX, KEPT_PREFIX, LOCK, MEMBERS = "sc-run-", "sc-kept-", "lock", "members"
 LAST_OUT_SECONDS = 5.0
@@ -39,10 +43,12 @@ class TemporaryFolder:
 
     def __init__(self, parent: Optional[str]) -> None:
         self.parent = parent or tempfile.gettempdir()
+        self.remaining: list[Remaining] = []
+        """What could not be removed at the end."""
         self._is_kept = False
         with _alone_in(self.parent) as is_alone:
             _remove_forsaken(self.parent, is_alone)
-            self.path = tempfile.mkdtemp(prefix=PREFIX, dir=self.parent)
+            self.path = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=self.parent))
             try:
                 self._lock = _lock(f"{self.path}/{LOCK}", os.O_CREAT)
                 # Now, as there may be no room for it when a member begins.
@@ -58,12 +64,12 @@ class TemporaryFolder:
         self.remove()
 
     def remove(self) -> None:
-        """Remove all of it; but what was to be kept and could not be moved stays, and the lock alone goes."""
+        """Remove all of it; but what was to be kept and could not be moved stays, and the lock alone goes. What cannot
+        be removed the next execution tries again."""
         if self._is_kept:
             os.unlink(f"{self.path}/{LOCK}")
         else:
-            shutil.rmtree(self.path, ignore_errors=True)
-            remove_files(self.path)
+            self.remaining = _remove_all(self.path)
         os.close(self._lock)
 
     def keep(self, saves: Sequence[Save], kept: Optional[str]) -> str:
@@ -83,11 +89,11 @@ class TemporaryFolder:
 
 def _keep_one(save: Save, target: str) -> None:
     if save.left.folder is not None and os.path.isdir(save.left.folder):
-        shutil.move(save.left.folder, target)
+        _move(save.left.folder, target)
     os.makedirs(target, exist_ok=True)
     results = save.left.results
     if results and os.path.isdir(results) and not os.path.lexists(f"{target}/results"):
-        shutil.move(results, f"{target}/results")
+        _move(results, f"{target}/results")
     document = {
         "remote_output_path": save.remote_output_path,
         "code": save.code,
@@ -95,6 +101,29 @@ def _keep_one(save: Save, target: str) -> None:
     }
     with open(f"{target}/run.json", "w") as file:
         json.dump(document, file)
+
+
+def _move(source: str, target: str) -> None:
+    """Not by `shutil.move`, which removes what is mounted, and stops at a pipe. Raises OSError for a mount point."""
+    try:
+        os.rename(source, target)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    mounts = mounts_at(os.path.realpath(source)) or frozenset()
+
+    def left_out(folder: str, names: Sequence[str]) -> list[str]:
+        paths = {name: os.path.join(os.path.realpath(folder), name) for name in names}
+        return [name for name, path in paths.items() if path in mounts or not _can_be_copied(path)]
+
+    shutil.copytree(source, target, symlinks=True, ignore=left_out)
+    remove(source)
+
+
+def _can_be_copied(path: str) -> bool:
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 class Membership:
@@ -122,12 +151,24 @@ class Membership:
             except OSError:
                 time.sleep(0.01)
                 continue
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove_all(self._folder)
             return
 
 
+def _remove_all(folder: str) -> list[Remaining]:
+    """Remove the temporary folder of an execution, the lock last: where something stays, somebody tries again later."""
+    try:
+        names = [name for name in os.listdir(folder) if name not in (LOCK, MEMBERS)]
+    except OSError:
+        names = []  # not even a file more can be opened, perhaps
+    remaining = [one for name in names for one in remove(f"{folder}/{name}")]
+    if not remaining:
+        remove_files(folder)
+    return remaining
+
+
 def remove_files(folder: str) -> None:
-    """A folder of ours, when not even a file more can be opened, as `shutil.rmtree` has to."""
+    """Remove the files of a folder in which there is nothing else, and the folder."""
     for name in (LOCK, MEMBERS):
         with suppress(OSError):
             os.unlink(f"{folder}/{name}")
@@ -191,7 +232,7 @@ def _remove_forsaken(parent: str, is_alone: bool) -> None:
             continue  # another user's, or its owner lives
         else:
             if not is_locked(f"{path}/{MEMBERS}"):  # else the last of them removes it
-                shutil.rmtree(path, ignore_errors=True)
+                _remove_all(path)
             os.close(lock)
 
 

@@ -11,6 +11,7 @@ import random
 import selectors
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from sc.errors import ScError
@@ -22,6 +23,7 @@ from sc.executor.gpus import GpuPool
 from sc.executor.limits import allow_open_files, restore_open_files
 from sc.executor.messages import Blocked, Ended, Start, Stop
 from sc.executor.outcomes import impossible, lost, outcome_of
+from sc.executor.removal import told
 from sc.executor.scheduler import Live, Scheduler
 from sc.executor.signals import Signals
 from sc.executor.slot import Keeper
@@ -42,9 +44,10 @@ def execute(plan: Plan, feed: Feed, open_sink: OpenSink, noted: Sequence[int] = 
     with TemporaryFolder(plan.temp_folder) as folder:
         loop = Loop(plan, feed, open_sink, folder, Signals(noted))
         try:
-            return loop.run()
+            ending = loop.run()
         finally:
             loop.close()
+    return replace(ending, unremoved=told(folder.remaining))
 
 
 class Loop:

@@ -40,8 +40,13 @@ class Left(NamedTuple):
     """With `stdout` and `stderr`; None where these were written in place."""
     results: Optional[str]
     """The results folder, if there is something in it."""
-    is_own: bool = True
-    """`results` is of our making and goes when it is stored; else only what is in it does."""
+    identity: Optional[tuple[int, int]] = None
+    """Of `results`, if they are of the run's choice (device and inode): only what is in that folder goes when it is
+    stored. None: they are of our making, and the folder goes, too."""
+
+    @property
+    def is_own(self) -> bool:
+        return self.identity is None
 
 
 class Ended(NamedTuple):
@@ -96,7 +101,9 @@ class Saved(NamedTuple):
     error: str = ""
     """Empty: all of it is stored."""
     note: str = ""
-    """What could not be stored because it is no plain file, or lies outside of the folder."""
+    """What could not be stored (it is no plain file, say, or lies outside of the folder), or not be removed here."""
+    unstored: int = 0
+    """How many files and links could not be stored."""
     is_final: bool = False
     """The error would be the same in an hour: the storage works, but this it will never take."""
 

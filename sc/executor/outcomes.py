@@ -22,6 +22,12 @@ def lost(plan: Plan, waiting: Waiting, rank: int, deaths: int, now: float) -> Ou
     return outcome_of(plan, waiting.task, waiting.attempt, rank, 0.0, ended)
 
 
+def stored(outcome: Outcome, note: str, files: int) -> Outcome:
+    """Of a run whose outputs are stored, but for so many files of its results."""
+    reason = "; ".join(filter(None, [outcome.reason, note]))
+    return outcome._replace(reason=reason, unstored_files=files)
+
+
 def unstored(outcome: Outcome, reason: str) -> Outcome:
     """Of a run whose outputs were given up; one without a code stays what it is."""
     if outcome.code is None:

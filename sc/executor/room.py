@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from sc.executor import Sink
 from sc.executor.messages import Ended, Left, Start
+from sc.executor.removal import MOUNTED, Identity, Remaining, empty, identity_of, remove, told
+from sc.executor.results import mounts_at
 
 HOPELESS_ERRNOS = frozenset(
     [
@@ -26,6 +28,7 @@ HOPELESS_ERRNOS = frozenset(
         errno.EPERM,
         errno.EILSEQ,
         errno.EOPNOTSUPP,
+        errno.EBUSY,  # a mount point
     ]
 )
 """Of a path that will be as impossible in an hour; all else (a full disk, one that has turned read-only since places
@@ -33,7 +36,8 @@ were checked, a stale handle) may pass."""
 
 
 WANTED = ".wanted"
-"""Beside the folder of an attempt: a link to the results folder that the run wants, which was found empty."""
+"""Beside the folder of an attempt: a link that nobody follows, with the device, the inode and the path of the results
+folder that the run wants, which was found empty."""
 TAIL_BYTES, LONGEST_LINE = 2000, 300
 """What is looked at of a failed run's `stderr`, and what is told of its last line."""
 
@@ -55,8 +59,10 @@ class Room:
     results: str
     is_in_place: bool
     wanted: Optional[str] = None
-    """A link of ours to `results` where these are the run's choice, so that only what is in them goes; None: they are
+    """A note of ours on `results` where these are the run's choice, so that only what is in them goes; None: they are
     made by us, and the folder itself goes too."""
+    identity: Optional[Identity] = None
+    """Of `results`, likewise."""
 
     @property
     def stdout(self) -> str:
@@ -65,10 +71,6 @@ class Room:
     @property
     def stderr(self) -> str:
         return self.output + "/stderr"
-
-    @property
-    def is_own_results(self) -> bool:
-        return self.wanted is None
 
     def stdout_identity(self) -> Optional[tuple[int, int]]:
         """Which file it is; None if it is not there. Another one is somebody else's: this process was stopped for
@@ -95,11 +97,11 @@ class Room:
         if not is_final or (self.is_in_place and cause == "interrupted"):
             self._remove_results()  # now: the next attempt may begin in the same folder before this one is stored
         if not self.is_in_place:
-            left = Left(self.output, self.results if is_final else None, self.is_own_results)
+            left = Left(self.output, self.results if is_final else None, self.identity)
         elif not is_final:
             self._keep_attempt(start.attempt)
         elif cause != "interrupted" and not self._is_marked(code):
-            left = Left(None, self.results, self.is_own_results)
+            left = Left(None, self.results, self.identity)
         self._let_go_of_results()
         return Ended(code, cause, began, ended, is_final, left, reason, error_line)
 
@@ -115,12 +117,12 @@ class Room:
         self._remove_results()
         self._let_go_of_results()
         if not self.is_in_place:
-            shutil.rmtree(self.output, ignore_errors=True)
+            remove(self.output)
 
     def _is_marked(self, code: Optional[int]) -> bool:
         """True when there were no results and `status_code` is written."""
         try:
-            if self.is_own_results:
+            if self.identity is None:
                 os.rmdir(self.results)
             elif os.listdir(self.results):
                 return False
@@ -148,9 +150,10 @@ class Room:
                 os.rename(f"{self.output}/{name}", f"{kept}/{name}")
 
     def _remove_results(self) -> None:
-        empty_folder(self.results)
-        if self.is_own_results:
-            remove_tree(self.results)
+        if self.identity is None:
+            remove(self.results)
+        else:
+            empty(self.results, self.identity)
 
     def _let_go_of_results(self) -> None:
         if self.wanted is not None:
@@ -190,30 +193,32 @@ def make_room(sink: Sink, folder: str, start: Start) -> Room:
             make_empty(place)
         else:
             _remove_files(place)  # of this very attempt, if it has not come to its end before
-        wanted = None
+        wanted = identity = None
         if run.local_results_dir is None:
             os.mkdir(results)
         else:
             results, wanted = _make_wanted_results(run.local_results_dir), folder + WANTED
-            os.symlink(results, wanted)
+            identity = identity_of(os.stat(results))
+            os.symlink(f"{identity[0]}:{identity[1]}:{results}", wanted)
     except OSError as error:
         text = f"{error.filename}: {error.strerror}"
         raise RoomError(text, error.errno not in HOPELESS_ERRNOS) from error
-    return Room(folder if place is None else place, results, place is not None, wanted)
+    return Room(folder if place is None else place, results, place is not None, wanted, identity)
 
 
 def empty_wanted(folder: str) -> None:
     """Remove the results of an attempt that came to no end and had this folder, where the run had chosen their place:
     the next attempt wants to find it empty."""
     with contextlib.suppress(OSError):
-        empty_folder(os.readlink(folder + WANTED))
+        device, inode, results = os.readlink(folder + WANTED).split(":", 2)
+        empty(results, (int(device), int(inode)))
         os.unlink(folder + WANTED)
 
 
 def remove_attempt(folder: str) -> None:
     """Likewise, and the folder itself."""
     empty_wanted(folder)
-    remove_tree(folder)
+    remove(folder)
 
 
 def make_empty(output: str) -> None:
@@ -225,10 +230,25 @@ def make_empty(output: str) -> None:
         os.makedirs(output, exist_ok=True)
     except FileExistsError:
         pass
+    old = [name for name in ("results", "attempts") if os.path.lexists(f"{output}/{name}")]
+    if old:  # what holds a mount is found before anything is removed
+        place = os.path.realpath(output)
+        mounts = sorted((mounts_at(place) or frozenset()) - {place})
+        _refuse(output, [Remaining(one, MOUNTED) for one in mounts])
     _remove_files(output)
-    for name in ("results", "attempts"):
-        if os.path.lexists(f"{output}/{name}"):
-            remove_tree(f"{output}/{name}")
+    for name in old:
+        _refuse(output, [one for one in remove(f"{output}/{name}") if not one.is_passing])
+
+
+def _refuse(output: str, remaining: Sequence[Remaining]) -> None:
+    """Raises RoomError where something stays: it would be taken for an output of the next execution."""
+    if not remaining:
+        return
+    what = "unmount it" if remaining[0].is_mount else "remove it"
+    raise RoomError(
+        f"an earlier output in {output} {told(remaining)}; {what}, or choose another remote_output_path",
+        False,
+    )
 
 
 def _remove_files(output: str) -> None:
@@ -238,7 +258,7 @@ def _remove_files(output: str) -> None:
 
 
 def _make_wanted_results(wanted: str) -> str:
-    results = os.path.abspath(os.path.expanduser(wanted))
+    results = os.path.realpath(os.path.expanduser(wanted))
     try:
         os.makedirs(results, exist_ok=True)
     except OSError as error:
@@ -251,31 +271,3 @@ def _make_wanted_results(wanted: str) -> str:
             False,
         )
     return results
-
-
-def empty_folder(folder: str) -> None:
-    """Remove what is in a folder; a link in its place is not followed, and no error matters."""
-    if os.path.islink(folder):
-        return
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
-        remove_tree(entry.path)
-
-
-def remove_tree(path: str) -> None:
-    """Remove a file, a link or a folder, also one whose permissions its owner took away."""
-    try:
-        if os.path.islink(path) or not os.path.isdir(path):
-            os.unlink(path)
-            return
-        os.chmod(path, 0o700)
-        for parent, folders, _ in os.walk(path):
-            for name in folders:
-                if not os.path.islink(os.path.join(parent, name)):
-                    os.chmod(os.path.join(parent, name), 0o700)
-    except OSError:
-        pass
-    shutil.rmtree(path, ignore_errors=True)

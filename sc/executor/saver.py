@@ -11,16 +11,18 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, Optional
 
 from sc.executor import Sink
 from sc.executor.folder import Membership
 from sc.executor.fullness import Fullness
+from sc.executor.local_results import LocalResults
 from sc.executor.memory import use_one_heap
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Hurry, Left, Moving, Save, Saved
-from sc.executor.room import empty_folder, remove_tree
+from sc.executor.removal import Remaining, empty, remove, told
+from sc.executor.results import Unstored, find_results, linked_files
+from sc.executor.room import HOPELESS_ERRNOS
 from sc.executor.threads import Threads, start_thread
 
 STACK_BYTES = 1 << 20
@@ -40,6 +42,7 @@ class Saver:
         self._sink = sink
         self._fullness = fullness
         self._answering = threading.Lock()
+        self._linked = 0
         threading.stack_size(STACK_BYTES)
         use_one_heap()
         self._runs = Threads(RUNS_AT_A_TIME, fail=_end)
@@ -64,11 +67,13 @@ class Saver:
 
     def _answer(self, save: Save) -> None:
         try:
-            saved = Saved(save.number, note=self.store(save))
+            saved = self.store(save)
         except MemoryError:
             saved = Saved(save.number, error="there is not enough memory")
         except Exception as error:  # noqa: BLE001 - whatever it is, this is not stored and is tried again
-            is_final = bool(getattr(error, "is_final", False))
+            is_final = getattr(error, "is_final", False) or (
+                isinstance(error, OSError) and error.errno in HOPELESS_ERRNOS
+            )
             saved = Saved(save.number, str(error) or type(error).__name__, is_final=is_final)
         self._tell(saved)
 
@@ -76,7 +81,7 @@ class Saver:
         """Now and then, until this process ends."""
         before = None
         while True:
-            moved = self._sink.moved() + _written_bytes()
+            moved = self._sink.moved() + _written_bytes() + self._linked
             if before is not None and moved != before:
                 self._tell(Moving())
             before = moved
@@ -89,30 +94,53 @@ class Saver:
         except OSError:
             os._exit(0)
 
-    def store(self, save: Save) -> str:
-        """Store one thing and remove it here. Returns a note on what cannot be stored; raises what the sink raises."""
+    def store(self, save: Save) -> Saved:
+        """Store one thing and remove it here. Raises what the sink raises."""
         place, left = save.remote_output_path, save.left
         if left.folder is not None and not os.path.isdir(left.folder):
-            remove_left(left)  # all of it is stored: who did so was killed before it could say so
-            return ""
+            # All of it is stored: who did so was killed before it could say so.
+            return Saved(save.number, note=told(remove_left(left)))
         below = f"/attempts/{save.attempt}" if save.kind == ATTEMPT else ""
         puts = []
         if left.folder is not None:
             puts = [
                 (f"{place}{below}/{name}", f"{left.folder}/{name}") for name in ("stdout", "stderr")
             ]
-        skipped: list[str] = []
+        unstored = Unstored()
         if save.kind == ALL:
-            found = find_results(left.results, skipped.append) if left.results else ()
-            self._put_all(puts + [(f"{place}/results/{name}", path) for name, path in found])
+            if left.results is None:
+                self._put_all(puts)
+            else:
+                unstored = self._store_results(puts, f"{place}/results", left)
             self._sink.put(f"{place}/status_code", b"%d" % (save.code or 0))
         else:
             self._put_all(puts)
+        remaining: list[Remaining] = []
         if save.kind != GROWING:
             if left.folder is not None:
                 self._fullness.look(left.folder, time.monotonic())
-            remove_left(left)
-        return note(skipped)
+            remaining = remove_left(left)
+        note = "; ".join(filter(None, [unstored.told(), told(remaining)]))
+        return Saved(save.number, note=note, unstored=unstored.count)
+
+    def _store_results(self, puts: list[tuple[str, str]], place: str, left: Left) -> Unstored:
+        """These, and the results. Returns what of them is not stored."""
+        found = find_results(left.results or "", left.identity)
+        folder = self._sink.local_path(place)
+        if folder is None:
+            puts = puts + [(f"{place}/{name}", found.path(name)) for name in found.files]
+            self._put_all(puts + [(f"{place}/{name}", path) for name, path in linked_files(found)])
+            return found.unstored
+        self._put_all(puts)
+        results = LocalResults(found, folder, self._count_link)
+        copies = [(f"{place}/{name}", path) for name, path in results.begin()]
+        self._files.for_each(lambda put: self._sink.put_file(*put), copies)
+        results.finish()
+        return found.unstored
+
+    def _count_link(self) -> None:
+        """Of several threads: what matters is that the number changes."""
+        self._linked += 1
 
     def _put_all(self, puts: list[tuple[str, str]]) -> None:
         if len(puts) < 3:
@@ -128,9 +156,12 @@ class Saver:
         """
         place, path = put
         data = b""
-        if _is_plain_file(path):
-            size = os.path.getsize(path)
-            if size > 1 << 20:
+        status = _plain_file(path)
+        if status is not None:
+            size = status.st_size
+            if (
+                size > 1 << 20 or status.st_mode & stat.S_IXUSR
+            ):  # a storage may keep that it can be executed
                 self._sink.put_file(place, path)
                 return
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
@@ -153,73 +184,33 @@ def _end() -> NoReturn:
     os._exit(1)
 
 
-def find_results(folder: str, skip: Callable[[str], None]) -> Iterator[tuple[str, str]]:
-    """(name below the folder, path to read) of every file, empty ones too. `skip` is told the names of links that
-    lead out of the folder or nowhere, and of what is no file (sockets, pipes, devices)."""
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        if os.path.lexists(folder):
-            skip("results (it is no folder any more)")
-        return
-    real = os.path.realpath(folder)
-    heads = [""]
-    while heads:
-        head = heads.pop()
-        for entry in _scan(f"{folder}/{head}", head, skip):
-            name = f"{head}{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                heads.append(f"{name}/")
-                continue
-            path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-            if _is_inside(path, real, entry.is_symlink()) and _is_plain_file(path):
-                yield name, path
-            else:
-                skip(name)
-
-
-def _scan(path: str, name: str, skip: Callable[[str], None]) -> list[os.DirEntry[str]]:
-    try:
-        os.chmod(path, os.stat(path).st_mode | stat.S_IRWXU)
-        with os.scandir(path) as entries:
-            return list(entries)
-    except OSError as error:
-        skip(f"{name} ({error.strerror})")
-        return []
-
-
-def _is_inside(path: str, folder: str, is_link: bool) -> bool:
-    return not is_link or path.startswith(folder + os.sep)
-
-
-def _is_plain_file(path: str) -> bool:
+def _plain_file(path: str) -> Optional[os.stat_result]:
+    """None where there is none that can be read."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            return False
+            return None
         if not os.access(path, os.R_OK):
             os.chmod(path, status.st_mode | stat.S_IRUSR)
     except OSError:
-        return False
-    return True
+        return None
+    return status
 
 
-def note(skipped: list[str]) -> str:
-    """A sentence for the run's record."""
-    if not skipped:
-        return ""
-    names = ", ".join(repr(name) for name in skipped[:3])
-    more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return f"not stored, being no plain file inside of the results folder: {names}{more}"
+def remove_left(left: Left) -> list[Remaining]:
+    """Remove what is stored by now; returns what stays.
 
-
-def remove_left(left: Left) -> None:
-    """Remove what is stored by now. The folder goes at one instant: half of it would be stored again as if the run had
-    left no more, if this process were killed in between."""
+    The folder goes at one instant: half of it would be stored again as if the run had left no more, if this process
+    were killed in between."""
+    remaining: list[Remaining] = []
     if left.folder is not None:
         gone = f"{left.folder}.gone"
         try:
             os.rename(left.folder, gone)
         except OSError:
             gone = left.folder
-        remove_tree(gone)
+        remaining = remove(gone)
     if left.results is not None:
-        (remove_tree if left.is_own else empty_folder)(left.results)
+        more = remove(left.results) if left.is_own else empty(left.results, left.identity)
+        remaining = remaining + more
+    return remaining

@@ -22,8 +22,8 @@ from sc.executor.folder import Kept, TemporaryFolder
 from sc.executor.fullness import Fullness, is_short
 from sc.executor.growth import LOOK_SECONDS, Growth
 from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Hurry, Left, Moving, Save, Saved
-from sc.executor.outcomes import interrupted, unstored
-from sc.executor.room import empty_wanted, make_empty
+from sc.executor.outcomes import interrupted, stored, unstored
+from sc.executor.room import RoomError, empty_wanted, make_empty
 from sc.executor.saver import RUNS_AT_A_TIME, remove_left
 from sc.executor.saving import Effort, SaveQueue
 from sc.executor.scheduler import Live
@@ -103,7 +103,7 @@ class Stores:
         what an earlier execution left: in a folder that is removed by whoever starts the run."""
         place = self._sink.local_path(task.run.remote_output_path)
         if place is not None:
-            with suppress(OSError):  # storing meets the same, and tells it
+            with suppress(OSError, RoomError):  # storing meets the same, and tells it
                 make_empty(place)
         folder = f"{self._folder.path}/none-{self._numbers}"
         os.mkdir(folder)
@@ -267,7 +267,7 @@ class Stores:
         if self._queue.answered(saved, time.monotonic()) is None:
             return
         self._moved_at = time.monotonic()
-        self._tell(saved.number, lambda one: one._replace(reason=one.reason or saved.note))
+        self._tell(saved.number, partial(stored, note=saved.note, files=saved.unstored))
 
     def _tell(self, number: int, revise: Callable[[Outcome], Outcome]) -> None:
         """All is said of a run, if this save was to end it."""

@@ -10,7 +10,6 @@ import errno
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from sc.errors import MissingError, ScError
+from sc.errors import MissingError, ScError, StorageError
 from sc.pulling.memory import Item
 from sc.storage import Storage
 from sc.storage.atomic_files import hidden_prefix
@@ -26,7 +25,6 @@ from sc.storage.atomic_files import hidden_prefix
 THREADS = 8
 """Requests at a time of each process."""
 MOST_PROCESSES = 4
-SMALL_BYTES = 1 << 20
 GONE, UNPLACED = -1, -2
 _OF_THE_NAME = frozenset(
     [errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL]
@@ -149,36 +147,12 @@ def fetch(storage: Storage, dest: str, item: Item) -> int:
     """Bring one object; the time of the file's change, GONE, or UNPLACED."""
     path = f"{dest}/{item.path}"
     try:
-        if item.size > SMALL_BYTES:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            storage.get_file(item.place, path)
-            return os.stat(path).st_mtime_ns
-        return _write(path, storage.get(item.place))
+        storage.get_file(item.place, path, item.size)
+        return os.stat(path).st_mtime_ns
     except MissingError:
         return GONE
-    except OSError as error:
-        if error.errno in _OF_THE_NAME:
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_NAME:
             return UNPLACED
         raise
-
-
-def _write(path: str, data: bytes) -> int:
-    """A small file, which appears with all that is in it."""
-    folder = path.rpartition("/")[0]
-    half = f"{folder}/{hidden_prefix(os.getpid())}{threading.get_ident():x}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        fd = os.open(half, flags, 0o666)
-    except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)
-        fd = os.open(half, flags, 0o666)
-    try:
-        with open(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            modified = os.fstat(fd).st_mtime_ns
-        os.rename(half, path)
-    except BaseException:
-        os.unlink(half)
-        raise
-    return modified

@@ -57,7 +57,10 @@ class Storage(Protocol):
         """Store `data`, replacing what was there. Returns the tag."""
 
     def put_file(self, place: str, path: str) -> None:
-        """Store a file of any size in bounded memory; it may grow meanwhile: its size now counts."""
+        """Store a file of any size in bounded memory; it may grow meanwhile: its size now counts.
+
+        A folder keeps its mode, its time of change and its holes too; S3 keeps the mode of one that can be executed.
+        """
 
     def moved(self) -> int:
         """A number that changes while an upload of this process moves, and stays while it waits for a server."""
@@ -65,8 +68,12 @@ class Storage(Protocol):
     def get(self, place: str, start: int = 0) -> bytes:
         """The content from byte `start` on; a negative `start` counts from the end."""
 
-    def get_file(self, place: str, path: str) -> None:
-        """Fetch into a local file, which appears at once when all is there, in bounded memory."""
+    def get_file(self, place: str, path: str, size: Optional[int] = None) -> None:
+        """Fetch into a local file, which appears at once when all is there, in bounded memory.
+
+        It gets back what was kept beside its content. `size` is what a listing has told, if one has: a small object
+        takes one request.
+        """
 
     def stat(self, place: str) -> Optional[Entry]:
         """None if there is nothing."""

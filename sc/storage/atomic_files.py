@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Optional
@@ -21,6 +22,8 @@ from typing import Optional
 HIDDEN = ".sc-tmp-"
 """How every name begins that is ours for a moment and nobody's object."""
 
+ORDINARY, PRIVATE = 0o666, 0o600
+"""Modes of a draft, from which the umask takes its share; a private one gets its own before it is published."""
 _NO_TMPFILE = frozenset([errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS])
 _NO_LINKS = frozenset(
     [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.EXDEV]
@@ -54,21 +57,23 @@ class Draft:
     TMPFILE = getattr(os, "O_TMPFILE", 0)
     """The flag for files without a name, or 0 where the kernel has none."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, mode: int = ORDINARY) -> None:
         self._folder = folder
+        self._mode = mode
         self._name: Optional[str] = None
         self.fd = self._open()
 
     def _open(self) -> int:
         if self.TMPFILE:
             try:
-                return os.open(self._folder, self.TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+                flags = self.TMPFILE | os.O_RDWR | os.O_CLOEXEC
+                return os.open(self._folder, flags, self._mode)
             except OSError as error:
                 if error.errno not in _NO_TMPFILE:
                     raise
         self._name = hidden_name(self._folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return os.open(self._name, flags, 0o666)
+        return os.open(self._name, flags, self._mode)
 
     def publish(self, path: str) -> None:
         """Become `path`, replacing what was there at one instant."""
@@ -137,11 +142,15 @@ class Draft:
         self._name = name
 
     def _copy_to(self, name: str) -> None:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self._mode)
         self._name = name
+        before = os.fstat(self.fd)
         os.lseek(self.fd, 0, os.SEEK_SET)
         while chunk := os.read(self.fd, 1 << 20):
             write_all(fd, chunk)
+        with suppress(OSError):
+            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+            os.fchmod(fd, stat.S_IMODE(before.st_mode))
         self._close()
         self.fd = fd
 
@@ -152,14 +161,14 @@ class Draft:
 
 
 @contextmanager
-def draft(path: str) -> Iterator[Draft]:
+def draft(path: str, mode: int = ORDINARY) -> Iterator[Draft]:
     """A draft in the folder of `path`, which is made if it is not there."""
     folder = os.path.dirname(path) or "."
     try:
-        made = Draft(folder)
+        made = Draft(folder, mode)
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
-        made = Draft(folder)
+        made = Draft(folder, mode)
     try:
         yield made
     finally:

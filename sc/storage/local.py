@@ -12,14 +12,14 @@ from typing import Callable, Optional
 
 from sc.errors import InputError, MissingError
 from sc.storage import Entry
-from sc.storage.atomic_files import Draft, NoLinks, draft, write_all
+from sc.storage.atomic_files import PRIVATE, NoLinks, draft, write_all
 from sc.storage.local_clock import FolderClock
+from sc.storage.local_copies import copy
 from sc.storage.local_errors import opened, told
 from sc.storage.local_listing import holds_any, walk
 from sc.storage.places import Folder, Location, child
 from sc.storage.tickets import ABSENT, Tickets, fresh_status, tag_of
 
-_CHUNK = 1 << 20
 _LEFTOVER_SECONDS = 24 * 3600.0
 _STALE_HANDLE_TRIES = 5
 
@@ -68,8 +68,8 @@ class LocalStorage:
 
     def put_file(self, place: str, path: str) -> None:
         target = self._file(place)
-        with opened(path) as source, told(place, "written"), draft(target) as new:
-            _copy(source, new, os.fstat(source).st_size)
+        with opened(path) as source, told(place, "written"), draft(target, PRIVATE) as new:
+            copy(source, new)
             new.publish(target)
 
     def moved(self) -> int:
@@ -87,12 +87,12 @@ class LocalStorage:
                         raise
         raise AssertionError("the loop above returns or raises")
 
-    def get_file(self, place: str, path: str) -> None:
+    def get_file(self, place: str, path: str, size: Optional[int] = None) -> None:
         with told(place, "read"):
             source = _open(place, self._file(place))
         try:
-            with told(path, "written"), draft(path) as new:
-                _copy(source, new, os.fstat(source).st_size)
+            with told(path, "written"), draft(path, PRIVATE) as new:
+                copy(source, new)
                 new.publish(path)
         finally:
             os.close(source)
@@ -202,13 +202,3 @@ def _read(place: str, path: str, start: int) -> bytes:
     with os.fdopen(fd, "rb") as file:
         file.seek(start if start >= 0 else max(0, os.fstat(fd).st_size + start))
         return file.read()
-
-
-def _copy(source: int, target: Draft, size: int) -> None:
-    """Copy the first `size` bytes, or as many as there still are, of a file that may grow."""
-    while size > 0:
-        chunk = os.read(source, min(_CHUNK, size))
-        if not chunk:
-            return
-        write_all(target.fd, chunk)
-        size -= len(chunk)

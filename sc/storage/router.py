@@ -43,8 +43,8 @@ class AnyStorage:
     def get(self, place: str, start: int = 0) -> bytes:
         return self._kind(place).get(place, start)
 
-    def get_file(self, place: str, path: str) -> None:
-        self._kind(place).get_file(place, path)
+    def get_file(self, place: str, path: str, size: Optional[int] = None) -> None:
+        self._kind(place).get_file(place, path, size)
 
     def stat(self, place: str) -> Optional[Entry]:
         return self._kind(place).stat(place)

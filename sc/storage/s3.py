@@ -12,15 +12,16 @@ from typing import Callable, Optional
 
 from sc.errors import InputError, StorageError
 from sc.storage import Entry
-from sc.storage.atomic_files import draft
+from sc.storage.atomic_files import draft, write_all
 from sc.storage.local_errors import opened, told
 from sc.storage.places import Bucket, Location, child, unescaped_key
 from sc.storage.s3_answers import modified, server_time, tag_of, whole_number
 from sc.storage.s3_client import Answer, Ask, Client
 from sc.storage.s3_deleting import delete_keys
 from sc.storage.s3_errors import Purpose
-from sc.storage.s3_files import PART_BYTES, Target, download, read_at, upload
+from sc.storage.s3_files import PART_BYTES, RANGE_BYTES, Target, download, read_at, upload
 from sc.storage.s3_listing import folders, objects
+from sc.storage.s3_modes import headers_of, set_mode
 
 _MISSING = frozenset([404])
 _CREATED_MEANWHILE = frozenset([412])
@@ -91,11 +92,12 @@ class S3Storage:
     def put_file(self, place: str, path: str) -> None:
         target = self._object(place)
         with opened(path) as source, told(path, "read"):
-            size = os.fstat(source).st_size
+            status = os.fstat(source)
+            size, headers = status.st_size, headers_of(status.st_mode)
             if size > PART_BYTES:
-                upload(self._client(), target, source, size)
+                upload(self._client(), target, source, size, headers)
             else:
-                self._written(target, read_at(source, 0, size))
+                self._written(target, read_at(source, 0, size), headers)
 
     def moved(self) -> int:
         return 0 if self._made is None else self._made.moved()
@@ -112,10 +114,15 @@ class S3Storage:
             return answer.body[start:] if start > -len(answer.body) else answer.body
         return answer.body
 
-    def get_file(self, place: str, path: str) -> None:
+    def get_file(self, place: str, path: str, size: Optional[int] = None) -> None:
         target = self._object(place)
         with told(path, "written"), draft(path) as new:
-            download(self._client(), target, new.fd)
+            if size is not None and size <= RANGE_BYTES:
+                answer = self._client().ask(self._reading(target))
+                write_all(new.fd, answer.body)
+            else:
+                answer = download(self._client(), target, new.fd)
+            set_mode(new.fd, answer.headers)
             new.publish(path)
 
     def stat(self, place: str) -> Optional[Entry]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Callable, NamedTuple, TypeVar
@@ -53,11 +53,13 @@ def part_bytes(size: int) -> int:
     return max(PART_BYTES, -(-least // MIB) * MIB)
 
 
-def upload(client: Client, target: Target, source: int, size: int) -> None:
+def upload(
+    client: Client, target: Target, source: int, size: int, headers: Mapping[str, str]
+) -> None:
     """Store the first `size` bytes of an open file that is larger than one part."""
     purpose = Purpose(target.place, "written", "s3:PutObject")
     ask = Ask(purpose, "POST", target.bucket, target.key, {"uploads": ""})
-    upload_id = element(client.ask(ask).body, "UploadId")
+    upload_id = element(client.ask(ask._replace(headers=headers)).body, "UploadId")
     try:
         tags = list(_sent_parts(client, ask, upload_id, source, size))
         _complete(client, ask, upload_id, tags, size)
@@ -143,28 +145,25 @@ class _Changed(Exception):
     """Another version of the object was stored between two of our requests."""
 
 
-def download(client: Client, target: Target, file: int) -> None:
-    """Write the object into an open, empty file; all parts are of one version of it."""
-    for tries_left in range(_CHANGED_TRIES - 1, -1, -1):
+def download(client: Client, target: Target, file: int) -> Answer:
+    """Write the object into an open, empty file; all parts are of one version of it. Returns the first answer."""
+    for _ in range(_CHANGED_TRIES):
         try:
-            _fetch(client, target, file)
-            return
+            return _fetch(client, target, file)
         except _Changed:
             os.ftruncate(file, 0)
-            if not tries_left:
-                raise StorageError(
-                    f"{target.place} cannot be read, it is being replaced all the time: "
-                    "try again later."
-                ) from None
+    raise StorageError(
+        f"{target.place} cannot be read, it is being replaced all the time: try again later."
+    )
 
 
-def _fetch(client: Client, target: Target, file: int) -> None:
+def _fetch(client: Client, target: Target, file: int) -> Answer:
     purpose = Purpose(target.place, "read", "s3:GetObject")
     ask = Ask(purpose, "GET", target.bucket, target.key)
     empty = frozenset([416])
     first = client.ask(ask._replace(headers=_range(0, RANGE_BYTES), expected=empty))
     if first.status == 416:
-        return
+        return first
     size = len(first.body) if first.status == 200 else _whole_size(first, target.place)
     tag = first.headers.get("etag", "")
 
@@ -179,6 +178,7 @@ def _fetch(client: Client, target: Target, file: int) -> None:
     _write_at(file, first.body, 0)
     for _ in _in_order(receive, range(len(first.body), size, RANGE_BYTES), _AT_ONCE):
         pass
+    return first
 
 
 def _range(start: int, size: int) -> dict[str, str]:

@@ -109,6 +109,8 @@ def work(job_url: str, here: Surroundings) -> Worked:
             raise
     if ending.kept_runs:
         here.say(kept(ending))
+    if ending.unremoved:
+        here.say(f"what runs left here {ending.unremoved}")
     desk.close(_state(ending, desk), desk.refusal or kept(ending))
     return conclude(ending, desk)
 

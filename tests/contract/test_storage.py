@@ -132,6 +132,29 @@ def test_a_part_of_an_empty_object(storage: Storage, place: str, start: int) -> 
     assert storage.get(join(place, "a"), start) == b""
 
 
+@pytest.mark.parametrize("is_size_known", [True, False])
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o644, 0o600, 0o400])
+def test_a_file_comes_back_as_executable_as_it_was(
+    storage: Storage, place: str, tmp_path: Path, mode: int, is_size_known: bool
+) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copies" / "copy"
+    source.write_bytes(b"#!/bin/sh\n")
+    source.chmod(mode)
+    storage.put_file(join(place, "tool"), str(source))
+    for _ in range(2):  # the second one replaces the first
+        storage.get_file(
+            join(place, "tool"), str(copy), source.stat().st_size if is_size_known else None
+        )
+    got = copy.stat().st_mode & 0o777
+    assert (got & 0o100, copy.read_bytes()) == (mode & 0o100, b"#!/bin/sh\n")
+    if storage.local_path(place) is not None:
+        assert (got, copy.stat().st_mtime_ns) == (mode, source.stat().st_mtime_ns)
+    elif not mode & 0o111:
+        untouched = tmp_path / "untouched"
+        untouched.touch()
+        assert got == untouched.stat().st_mode & 0o777
+
+
 def test_odd_names_survive(storage: Storage, place: str, tmp_path: Path) -> None:
     odd = sorted(ODD_NAMES, key=str.encode)
     for name in odd:

@@ -12,6 +12,7 @@ from typing import Optional
 
 from sc.errors import MissingError, StorageError
 from sc.storage import Entry
+from sc.storage.local_errors import told
 
 PAGE = 1000
 """Objects that one LIST request tells of, as S3 has it."""
@@ -69,8 +70,11 @@ class MemoryStorage:
             raise MissingError(f"There is nothing at {place}.")
         return self.objects[place][start:]
 
-    def get_file(self, place: str, path: str) -> None:
-        Path(path).write_bytes(self.get(place))
+    def get_file(self, place: str, path: str, size: Optional[int] = None) -> None:
+        data = self.get(place)
+        with told(path, "written"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_bytes(data)
 
     def stat(self, place: str) -> Optional[Entry]:
         self._count("stat", place)

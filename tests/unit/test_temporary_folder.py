@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from sc.executor.folder import LAST_OUT_SECONDS, LOCK, PREFIX, Membership, TemporaryFolder
+from sc.executor.messages import ALL, Left, Save
 
 
 def test_members_of_a_living_loop_leave_at_once_and_the_folder_to_it(tmp_path: Path) -> None:
@@ -62,3 +64,23 @@ def test_who_is_not_alone_lets_folders_be_that_may_get_their_lock_yet(
     TemporaryFolder(str(tmp_path)).remove()
     assert os.listdir(tmp_path) == [f"{PREFIX}unlocked"]
     os.close(other)
+
+
+def test_results_on_another_file_system_are_kept_whatever_lies_among_them(tmp_path: Path) -> None:
+    if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
+        pytest.skip("/dev/shm is no file system of its own")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        results = Path(elsewhere, "results")
+        (results / "deep").mkdir(parents=True)
+        (results / "deep/file").write_text("made")
+        (results / "link").symlink_to("/etc")
+        os.mkfifo(results / "pipe")
+        folder = TemporaryFolder(str(tmp_path))
+        save = Save(1, ALL, "s3://b/x", Left(None, str(results), (1, 1)), 0)
+        kept = Path(folder.keep([save], None))
+        folder.remove()
+        assert os.listdir(elsewhere) == []
+    assert os.listdir(tmp_path) == [kept.name]
+    assert sorted(os.listdir(kept / "1/results")) == ["deep", "link"]
+    assert (kept / "1/results/deep/file").read_text() == "made"
+    assert (kept / "1/run.json").exists()
