@@ -84,9 +84,10 @@ class Loop:
             now = time.monotonic()
             self._obey()
             self._lose_patience(now)
-            self._start_runs(now)
             for task, outcome in self._stores.step(now):
+                self._scheduler.release(task.run)
                 self._feed.ended(task, outcome)
+            self._start_runs(now)
             self._tick(now)
             if self._is_over():
                 return self._ending()
@@ -169,6 +170,7 @@ class Loop:
         if task.origin in self._revoked:
             return
         if self._scheduler.is_impossible(task):
+            self._scheduler.hold(task.run)
             self._stores.mark(task, impossible(self._plan, task, time.time()))
         else:
             self._scheduler.add(task)
@@ -255,6 +257,7 @@ class Loop:
         if ended.left is None or task.origin in self._revoked:
             self._feed.ended(task, outcome)
         else:
+            self._scheduler.hold(task.run)
             self._stores.save(task, outcome, ended.left)
 
     def _keeper_died(self, rank: int) -> None:

@@ -6,18 +6,25 @@ Pure: no process, no file, no clock; the loop tells what happened and when, and 
 from __future__ import annotations
 
 import heapq
-from collections import deque
+import os
+from collections import Counter, deque
 from collections.abc import Callable, Container
 from typing import NamedTuple, Optional
 
 from sc.executor import Task
 from sc.executor.gpus import GpuPool
+from sc.model import Run
 
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 300.0
 BLOCKED_SECONDS, LONGEST_BLOCKED_SECONDS = 0.5, 30.0
 LOOK_AHEAD = 4
 """So many runs per slot are looked through for one that fits while GPUs are taken, and so often may the first of
 them be passed over."""
+
+
+def results_folder(local_results_dir: str) -> str:
+    """By which two runs are seen to have the same one. Both begin where this process is, or at a root."""
+    return os.path.normpath(os.path.expanduser(local_results_dir))
 
 
 class Waiting(NamedTuple):
@@ -59,6 +66,18 @@ class Scheduler:
         self._blocked_until = 0.0
         self._blocked_times = 0
         self._blocked_since: Optional[float] = None
+        self._held: Counter[str] = Counter()
+        """Results folders of the runs' own choice with something in them that is still to be stored."""
+
+    def hold(self, run: Run) -> None:
+        """No other run is started in this one's results folder until `release`: what is in it is not stored yet."""
+        if run.local_results_dir is not None:
+            self._held[results_folder(run.local_results_dir)] += 1
+
+    def release(self, run: Run) -> None:
+        """All is said of the run."""
+        if run.local_results_dir is not None:
+            self._held[results_folder(run.local_results_dir)] -= 1
 
     def wants_runs(self) -> bool:
         """True while a slot is free and what waits would not fill it."""
@@ -167,14 +186,15 @@ class Scheduler:
         return min(times) if times else None
 
     def _fitting(self) -> Optional[int]:
-        """Where in `_ready` the first run stands whose GPUs are free.
+        """Where in `_ready` the first run stands whose GPUs and results folder are free.
 
         Who has been passed over long enough is waited for, so that a run with many GPUs is not starved.
         """
         may_pass = self._passed_over < LOOK_AHEAD * self._nprocs
         for position, waiting in enumerate(self._ready):
-            amount = waiting.task.run.gpus
-            if not amount or self._has_gpus(amount):
+            run = waiting.task.run
+            is_held = run.local_results_dir and self._held[results_folder(run.local_results_dir)]
+            if not is_held and (not run.gpus or self._has_gpus(run.gpus)):
                 return position
             if not may_pass:
                 return None

@@ -51,3 +51,20 @@ def test_what_lay_there_before_stays_there(execution: Execution) -> None:
     assert (ended.code, ended.cause) == (None, "upload")
     assert "is not empty" in ended.reason
     assert os.listdir(wanted) == ["mine"]
+
+
+def test_runs_that_share_a_folder_follow_one_another(execution: Execution) -> None:
+    """As in files of Saturn Cloud's client: the next one waits until the results before are stored."""
+    wanted = execution.folder / "shared"
+    spellings = [str(wanted), f"{wanted}/", f"{wanted}/../shared", str(wanted)] * 3
+    ended = execution.run(
+        *(
+            {"cmd": f"echo {number} > {wanted}/n", "local_results_dir": spelling}
+            for number, spelling in enumerate(spellings)
+        ),
+        nprocs=1,
+    )
+    assert {one.code for one in ended} == {0}
+    stored = [execution.read(f"{number}/results/n").strip() for number in range(len(spellings))]
+    assert stored == [str(number) for number in range(len(spellings))]
+    assert list(wanted.iterdir()) == []
