@@ -45,7 +45,7 @@ class OneByOne:
         self._fetch = fetch
         self._tails: list[FileTail] = []
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         if self._tails:
             return None
         task = self._inner.take()
@@ -95,7 +95,7 @@ class ListFeed:
         self._runs = runs
         self._next = next(runs, None)
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         run, self._next = self._next, next(self._runs, None)
         return None if run is None else Task(run)
 

@@ -59,9 +59,12 @@ class Feed(Protocol):
     behind `fileno`.
     """
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         """The next run, or None if there is none now. Its old `status_code` is gone already,
-        except where outputs are written in place (there the keeper removes it)."""
+        except where outputs are written in place (there the keeper removes it).
+
+        `wanted`: so many could start at this moment; whoever removes old codes may do so for all of these at once.
+        """
 
     def is_over(self) -> bool:
         """True when `take` will never again return a run."""

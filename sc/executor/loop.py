@@ -154,7 +154,7 @@ class Loop:
             return
         while True:
             while self._scheduler.wants_runs():
-                task = self._feed.take()
+                task = self._feed.take(self._scheduler.count_wanted())
                 if task is None:
                     break
                 self._accept(task, now)

@@ -90,7 +90,7 @@ class Desk:
 
     # The executor's side
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         """The next run; asks for more in time."""
         task = self._queue.popleft() if self._queue else None
         if task is None or len(self._queue) < self._pace.runs_while_asking(self._clock()):

@@ -32,7 +32,7 @@ class ListFeed:
         self._is_over = False
         self._turns = self._ticks = 0
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         task = next(self._runs, None)
         self._is_over = task is None
         return task

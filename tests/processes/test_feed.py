@@ -91,11 +91,11 @@ def feeding(
         errands.close()
 
 
-def take(feed: BatchFeed) -> Optional[Task]:
+def take(feed: BatchFeed, wanted: int = 1) -> Optional[Task]:
     """The next run, as soon as it is there."""
     limit = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < limit:
-        task = feed.take()
+        task = feed.take(wanted)
         if task is not None or feed.is_over() or feed.is_stopping():
             return task
         feed.read_news()
@@ -126,13 +126,14 @@ def test_an_errand_answers_with_what_its_function_returned(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("opening", [near, far])
+@pytest.mark.parametrize("wanted", [1, 7, 2 * CHUNK])
 @pytest.mark.parametrize("count", [1, FIRST_CHUNK, FIRST_CHUNK + CHUNK + 7])
 def test_every_run_is_handed_out_once_in_order(
-    tmp_path: Path, opening: Callable[[], Storage], count: int
+    tmp_path: Path, opening: Callable[[], Storage], count: int, wanted: int
 ) -> None:
     with feeding(tmp_path, count, opening) as (feed, _):
         taken = []
-        while (task := take(feed)) is not None:
+        while (task := take(feed, wanted)) is not None:
             taken.append(Path(task.run.remote_output_path).name)
         assert taken == [str(number) for number in range(count)]
         assert feed.is_over()
@@ -148,6 +149,20 @@ def test_old_outputs_are_gone_before_their_run_is_handed_out(tmp_path: Path) -> 
         while (task := take(feed)) is not None:
             output = Path(task.run.remote_output_path)
             assert [path for path in output.rglob("*") if path.is_file()] == [output / "notes"]
+
+
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_only_runs_for_which_there_is_a_slot_lose_their_old_codes(
+    tmp_path: Path, wanted: int
+) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "status_code").write_text("0")
+    with feeding(tmp_path, 10, far) as (feed, _):
+        for started in range(1, wanted + 1):
+            assert take(feed, wanted + 1 - started) is not None
+            left = [path.parent.name for path in sorted(tmp_path.glob("*/status_code"))]
+            assert left == [str(number) for number in range(wanted, 10)]
 
 
 def test_if_old_codes_cannot_be_removed_nothing_is_started(tmp_path: Path) -> None:
