@@ -24,6 +24,7 @@ from sc.errands import Answer, Errands
 from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
 from sc.halting import Limit
+from sc.held_lease import HeldLease
 from sc.model import COMPLETED, FAILED, LOST, NOT_STORED, Counts, Outcome, Run
 from sc.previous_outputs import Previous, find_previous, remove_previous
 from sc.records import PAUSE_SECONDS, Records
@@ -36,6 +37,9 @@ FAILURES = 5
 """So many of each kind are kept to be shown."""
 LAST_ERRANDS_SECONDS = 120.0
 """For the last records, after the last run has ended."""
+
+_ALL, _NONE = frozenset([0]), frozenset[int]()
+"""Of the one origin that a plain batch has."""
 
 Show = Callable[["Tally", Gauge], float]
 """Shows the state of things; returns in how many seconds it wants to do so again."""
@@ -103,9 +107,11 @@ class BatchFeed:
         show: Show,
         fresh_below: str = "",
         remote_output_path: str = "",
+        lease: Optional[HeldLease] = None,
     ) -> None:
         """Below `fresh_below`, if it is a place, lies nothing yet: nothing has to be removed there. Most of the runs
-        have their outputs below `remote_output_path`: what lies there already is looked for with one listing."""
+        have their outputs below `remote_output_path`: what lies there already is looked for with one listing. `lease`:
+        nobody else executes these runs as long as we have it."""
         self._runs: Iterator[Run] = iter(runs)
         self._tally = tally
         self._storage = storage
@@ -113,6 +119,7 @@ class BatchFeed:
         self._records = records
         self._show = show
         self._place = remote_output_path
+        self._lease = lease
         self._fresh = paths.join(fresh_below, "") if fresh_below else ""
         self._ready: deque[Run] = deque()
         self._chunk = FIRST_CHUNK
@@ -153,7 +160,10 @@ class BatchFeed:
         self._hear(0)
 
     def revoked(self) -> frozenset[int]:
-        return frozenset()
+        return _ALL if self._lease is not None and self._lease.lost else _NONE
+
+    def is_in_doubt(self) -> bool:
+        return self._lease is not None and self._lease.is_in_doubt()
 
     def is_stopping(self) -> bool:
         return bool(self.trouble)
@@ -164,11 +174,14 @@ class BatchFeed:
 
     def tick(self, gauge: Gauge) -> float:
         self._keep_records()
-        return self._show(self._tally, gauge)
+        pause = self._show(self._tally, gauge)
+        return pause if self._lease is None else min(pause, self._lease.step())
 
     def finish(self, seconds: float = LAST_ERRANDS_SECONDS) -> None:
-        """Store the last records; waits for it, but no longer than this."""
+        """Store the last records, and let others have the runs; waits for it, but no longer than this."""
         self._keep_records(at_once=True)
+        if self._lease is not None:
+            self._lease.give_up()
         limit = time.monotonic() + seconds
         try:
             while self._errands.waiting and time.monotonic() < limit:
@@ -211,6 +224,9 @@ class BatchFeed:
 
     def _hear(self, seconds: float) -> None:
         for answer in self._errands.answers(seconds):
+            if self._lease is not None and self._lease.hear(answer):
+                self.trouble = self.trouble or self._lease.lost
+                continue
             chunk = self._looking.pop(answer.number, None)
             runs = self._starting.pop(answer.number, None)
             if chunk is None and runs is None:
@@ -224,6 +240,8 @@ class BatchFeed:
                 self._ready.extend(runs)
 
     def _records_answered(self, answer: Answer) -> None:
+        if answer.number not in self._storing:  # the lease has been given up
+            return
         place, data = self._storing.pop(answer.number)
         if answer.error and all(place != other for other, _ in self._storing.values()):
             self._unkept[place] = data

@@ -66,7 +66,10 @@ class OneByOne:
         self._inner.read_news()
 
     def revoked(self) -> frozenset[int]:
-        return frozenset()
+        return self._inner.revoked()
+
+    def is_in_doubt(self) -> bool:
+        return self._inner.is_in_doubt()
 
     def is_stopping(self) -> bool:
         return self._inner.is_stopping()
@@ -110,6 +113,9 @@ class ListFeed:
 
     def revoked(self) -> frozenset[int]:
         return frozenset()
+
+    def is_in_doubt(self) -> bool:
+        return False
 
     def is_stopping(self) -> bool:
         return False

@@ -212,7 +212,7 @@ def _rerun(
     with tempfile.TemporaryDirectory(prefix="sc-rerun-") as folder:
         plan = _plan(around, folder)
         way = running_again.and_save if args.save else running_again.and_forget
-        code = way(plan, meant, chosen.runs, chosen.number, storage, folder, told)
+        code = way(plan, meant, chosen.runs, chosen.before, storage, folder, told)
     completed = told.codes.count(0)
     failed = len(told.codes) - completed
     if code == ExitCode.OK and failed:

@@ -78,6 +78,9 @@ class Feed(Protocol):
     def revoked(self) -> frozenset[int]:
         """Origins whose runs are to be stopped, because somebody else has them now."""
 
+    def is_in_doubt(self) -> bool:
+        """True while somebody else may have the runs: until that is known nothing is started or stored."""
+
     def is_stopping(self) -> bool:
         """True when no more runs are to be started and those that go on are to be stopped, as after SIGTERM."""
 

@@ -82,7 +82,7 @@ class Loop:
             self._obey()
             self._lose_patience(now)
             self._start_runs(now)
-            for task, outcome in self._stores.step(now):
+            for task, outcome in self._stores.step(now, self._feed.is_in_doubt()):
                 self._feed.ended(task, outcome)
             self._tick(now)
             if self._is_over():
@@ -151,6 +151,8 @@ class Loop:
 
     def _start_runs(self, now: float) -> None:
         if self._is_stopping() or self._stores.is_cut_off() or self._stores.is_full():
+            return
+        if self._feed.is_in_doubt():
             return
         while True:
             while self._scheduler.wants_runs():

@@ -111,6 +111,10 @@ class Desk:
     def revoked(self) -> frozenset[int]:
         return self._all_revoked
 
+    def is_in_doubt(self) -> bool:
+        """What was not renewed in time is revoked instead."""
+        return False
+
     def is_stopping(self) -> bool:
         return bool(self._halt or self.refusal)
 

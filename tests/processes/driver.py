@@ -50,6 +50,9 @@ class ListFeed:
         self._turns += 1  # the loop asks once a turn
         return frozenset([1]) if (self._told.parent / "revoke").exists() else frozenset()
 
+    def is_in_doubt(self) -> bool:
+        return False
+
     def is_stopping(self) -> bool:
         return False
 

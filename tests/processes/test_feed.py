@@ -165,16 +165,21 @@ def test_only_runs_for_which_there_is_a_slot_lose_their_old_codes(
             assert left == [str(number) for number in range(wanted, 10)]
 
 
-def test_if_old_codes_cannot_be_removed_nothing_is_started(tmp_path: Path) -> None:
+def test_a_run_whose_old_code_cannot_be_removed_is_not_started_nor_any_after_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1/status_code").write_text("0")
     with feeding(tmp_path, 3, broken) as (feed, _):
+        assert take(feed) is not None
         assert take(feed) is None
         assert feed.is_stopping()
         assert "s3:DeleteObject" in feed.trouble
 
 
-def test_where_nothing_lies_yet_nothing_is_removed(tmp_path: Path) -> None:
+def test_where_nothing_lies_yet_nothing_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/status_code").write_text("0")
     with feeding(tmp_path, 3, broken, str(tmp_path)) as (feed, _):
         assert take(feed) is not None
         assert feed.trouble == ""

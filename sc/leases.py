@@ -1,0 +1,386 @@
+"""Which execution has which runs: leases in the storage, so that no run is executed by two at the same time.
+
+    .sc/<name>/leases/<execution>.json   who, since when, `starting` or `running`; renewed while the execution goes on
+    .sc/<name>/leases/<execution>.runs   which runs: the sorted hashes of their paths, written once
+    .sc/<name>/leases/<execution>.job    the same of a job, in place of the .json: its workers' glances tell if it lives
+
+    write .runs ─▶ write `starting` ─▶ LIST the others ─▶ nobody in the way ─▶ write `running`
+                        ▲                 ├─ one that has shared runs is `running`, and alive: refused
+                        │                 ├─ is `running`, and may have died: look again until it is renewed, or old
+                        └──(withdraw)─────┼─ is `starting` and comes before us: let it go first
+                                          └─ is `starting` and comes after us: wait until it has withdrawn, or runs
+
+No write has a condition, so this holds with every server: of two that both write before they look, at least one sees
+the other (Lamport's bakery; a LIST shows what was written before it, as S3 and all that follow it promise). Ids, which
+no two executions share, decide who goes first. Ages are told by the storage's clock. What is older than the lease
+counts for nothing: whoever was away for so long (a laptop that slept) has to come in by the door again, before it
+starts or stores anything more.
+
+Leases are looked for below the `.sc` of the batch's own place, whatever that is called there: runs below it go by
+their paths relative to it. What this does not see: batches whose places are different and that name the same run,
+one by an absolute path, or as a folder in the other's place. In a folder whoever begins such a run later takes its
+stdout away, and the other is told so when it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Optional
+
+from sc import paths
+from sc.errors import BusyError, MissingError, StorageError
+from sc.holder import Holder, is_alive
+from sc.model import is_count, is_number
+from sc.run_index import RunIndex, path_key
+from sc.storage import Entry, Storage
+
+LEASE_SECONDS = 60.0
+"""A lease that was not renewed for so long is over."""
+RENEW_SECONDS = 15.0
+DOUBT_SECONDS = 45.0
+"""Whoever could not renew for so long starts and stores nothing until it has: the rest is for what is under way."""
+LEFTOVER_SECONDS = 86400.0
+"""What is older is removed by whoever comes by."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
+"""Between two looks at who is in the way."""
+
+STARTING, RUNNING = "starting", "running"
+EXECUTION, JOB = "json", "job"
+"""The endings of the two kinds of keys."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What one execution writes of itself."""
+
+    execution: str
+    holder: Holder
+    state: str = STARTING
+    renewals: int = 0
+    """Makes each renewal's tag another."""
+
+    def to_bytes(self) -> bytes:
+        document = {"state": self.state, "renewals": self.renewals, **self.holder._asdict()}
+        return json.dumps(document, ensure_ascii=True).encode()
+
+
+def lease_of(execution: str, data: bytes) -> Lease:
+    """The reverse of `to_bytes`. What cannot be read is somebody's all the same, of whom nothing is known."""
+    holder, state, renewals = Holder("another machine", "somebody", 0, 0.0), RUNNING, 0
+    try:
+        fields = json.loads(data)
+        state = STARTING if fields.pop("state") == STARTING else RUNNING
+        renewals = fields.pop("renewals")
+        read = Holder(**{name: fields[name] for name in Holder._fields})
+        if _is_sound(read):
+            holder = read
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pass
+    return Lease(execution, holder, state, renewals if is_count(renewals) else 0)
+
+
+def _is_sound(holder: Holder) -> bool:
+    texts = holder.host, holder.user, holder.boot
+    numbers = holder.pid, holder.started, holder.namespace
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(number) is int for number in numbers)
+        and is_number(holder.since)
+    )
+
+
+class Runs(NamedTuple):
+    """The runs of an execution, all of them below, or called from, one batch's place."""
+
+    place: str
+    """The batch's output path."""
+    paths: Callable[[], Iterable[str]]
+    """Their output paths, to be gone through again."""
+
+    def to_index(self) -> RunIndex:
+        """Eight bytes a run."""
+        return RunIndex(map(self._name(), self.paths()))
+
+    def named(self, keys: array[int]) -> Iterator[str]:
+        """The output paths of those runs that have these keys, which are sorted."""
+        name = self._name()
+        for path in self.paths():
+            key = path_key(name(path))
+            found = bisect_left(keys, key)
+            if found < len(keys) and keys[found] == key:
+                yield path
+
+    def _name(self) -> Callable[[str], str]:
+        """What is told of a run: the same on each machine, whatever the batch's folder is called there."""
+        inside = paths.join(_plain(self.place), "")
+
+        def name(path: str) -> str:
+            path = _plain(path)
+            return path[len(inside) :] if path.startswith(inside) else path
+
+        return name
+
+
+def _plain(place: str) -> str:
+    return place[len("file://") :] if place.startswith("file://") else place
+
+
+class Other(NamedTuple):
+    """Somebody else's lease, as a listing shows it."""
+
+    url: str
+    execution: str
+    kind: str
+    """EXECUTION or JOB."""
+    entry: Entry
+    glances: tuple[Entry, ...] = ()
+    """Of the workers of the job there, if it has or had any."""
+
+
+class Conflict(NamedTuple):
+    """Another execution that has runs of ours."""
+
+    other: Other
+    lease: Lease
+    shared: array[int]
+    """Keys of the runs, sorted."""
+    is_live: bool
+    """It is proved that it goes on; else it may have died."""
+
+
+@dataclass
+class Claimant:
+    """One execution that wants its runs for itself. `clock` goes on while the machine sleeps."""
+
+    storage: Storage
+    url: str
+    """Of the job under whose name it runs."""
+    lease: Lease
+    runs: Runs
+    clock: Callable[[], float]
+    pause: Callable[[float], None]
+    is_alive: Callable[[Holder], Optional[bool]] = is_alive
+    starts_job: bool = False
+    """Whether the job of that URL is to be started: an earlier one of its name is its fleet's business."""
+    _index: Optional[RunIndex] = None
+    _shared: dict[str, array[int]] = field(default_factory=dict)
+    """What each other execution has of our runs; that never changes."""
+    _watched: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """The tag that each other lease had when it was first seen, and when that was."""
+
+    def acquire(self, tell: Tell) -> float:
+        """Return when nobody else has any of our runs, and others can see that we have them: since when, by `clock`.
+
+        Waits, with a word to `tell`, for whoever may have died elsewhere. Raises BusyError, without a trace, if
+        somebody else executes some of them; StorageError where the storage refuses.
+        """
+        try:
+            index = self._own_index()
+            self.storage.put(paths.leased_runs(self.url, self.lease.execution), index.to_bytes())
+            return self._come_in(tell)
+        except BaseException:
+            with suppress(StorageError):
+                self.release()
+            raise
+
+    def come_back(self) -> None:
+        """The same for one that was away for too long, and whose `.runs` are there. Raises BusyError as well."""
+        self._come_in(lambda line: None)
+
+    def release(self) -> None:
+        """Leave no trace."""
+        release(self.storage, self.url, self.lease.execution)
+
+    def _own_index(self) -> RunIndex:
+        if self._index is None:
+            self._index = self.runs.to_index()
+        return self._index
+
+    def _come_in(self, tell: Tell) -> float:
+        pause, told = FIRST_PAUSE_SECONDS, False
+        while True:
+            began = self.clock()
+            self._put(STARTING)
+            while (found := self._in_the_way()) and self.clock() - began < RENEW_SECONDS:
+                self._refuse(found)
+                if not told and any(one.lease.state != STARTING for one in found):
+                    tell(self._waiting(found[0]))
+                    told = True
+                if any(self._goes_first(one) for one in found):
+                    self.storage.delete([self._place()])
+                    self.pause(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                    break
+                self.pause(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                if found:
+                    continue  # to be seen as one that still waits
+                self._put(RUNNING)
+                if self.clock() - began < DOUBT_SECONDS:
+                    return began
+
+    def _goes_first(self, one: Conflict) -> bool:
+        return one.lease.state == STARTING and one.other.execution < self.lease.execution
+
+    def _refuse(self, found: list[Conflict]) -> None:
+        for one in found:
+            if one.is_live and one.lease.state != STARTING:
+                raise BusyError(self._sentence(one))
+
+    def _in_the_way(self) -> list[Conflict]:
+        """The conflicts that a look finds; also removes what is plainly dead."""
+        found = (self._conflict(other) for other in others(self.storage, self.runs.place))
+        return [one for one in found if one is not None]
+
+    def _conflict(self, other: Other) -> Optional[Conflict]:
+        if other.execution == self.lease.execution:
+            return None
+        if other.kind == JOB:
+            return self._conflict_with_job(other)
+        if other.entry.age_seconds > LEASE_SECONDS:
+            if other.entry.age_seconds > LEFTOVER_SECONDS:
+                release(self.storage, other.url, other.execution)
+            return None
+        first = self._watched.setdefault(other.execution, (other.entry.tag, self.clock()))
+        if other.entry.tag == first[0] and self.clock() - first[1] > LEASE_SECONDS:
+            return None  # whatever the storage's clock says
+        try:
+            shared = self._shared_with(other)
+            if not shared:
+                return None
+            data = self.storage.get(paths.lease(other.url, other.execution))
+        except MissingError:
+            return None  # it has gone meanwhile
+        lease = lease_of(other.execution, data)
+        alive = self.is_alive(lease.holder)
+        if alive is False:
+            release(self.storage, other.url, other.execution)
+            return None
+        return Conflict(other, lease, shared, bool(alive) or other.entry.tag != first[0])
+
+    def _conflict_with_job(self, other: Other) -> Optional[Conflict]:
+        from sc.job_leases import have_ended, may_work
+
+        age = other.entry.age_seconds
+        if (self.starts_job and other.url == self.url) or not may_work(age, other.glances):
+            return None
+        if not other.glances and self.storage.stat(paths.stop(other.url)) is not None:
+            return None  # it was stopped before a worker came
+        try:
+            shared = self._shared_with(other)
+            if not shared or have_ended(self.storage, age, self.runs.named(shared)):
+                return None
+            data = self.storage.get(other.entry.place)
+        except MissingError:
+            return None  # it was started anew meanwhile
+        return Conflict(other, lease_of(other.execution, data), shared, is_live=True)
+
+    def _shared_with(self, other: Other) -> array[int]:
+        if other.execution not in self._shared:
+            data = self.storage.get(paths.leased_runs(other.url, other.execution))
+            self._shared[other.execution] = array("Q", self._own_index().shared(data))
+        return self._shared[other.execution]
+
+    def _put(self, state: str) -> None:
+        self.lease = replace(self.lease, state=state, renewals=self.lease.renewals + 1)
+        self.storage.put(self._place(), self.lease.to_bytes())
+
+    def _place(self) -> str:
+        return paths.lease(self.url, self.lease.execution)
+
+    def _waiting(self, one: Conflict) -> str:
+        return (
+            f"{self._which(one)} {one.lease.holder} since {when(one.lease.holder)}, which may have died: "
+            f"waiting until that is known, at most {LEASE_SECONDS:.0f} s"
+        )
+
+    def _sentence(self, one: Conflict) -> str:
+        """Which runs, who, since when, and what to do."""
+        holder = one.lease.holder
+        if one.other.kind == JOB:
+            who = f"the job {one.other.url}, which {holder} started,"
+            do = f"or end it with 'sc stop {shlex.quote(one.other.url)}'"
+        else:
+            who, do = str(holder), "or stop it there"
+        return (
+            f"{self._which(one)} {who} since {when(holder)}: wait for its end, {do}; "
+            "nothing was changed here"
+        )
+
+    def _which(self, one: Conflict) -> str:
+        first = next(self.runs.named(one.shared), "a run")
+        more = len(one.shared) - 1
+        if not more:
+            return f"{first} is being executed by"
+        return f"{first} and {more:,} more of these runs are being executed by"
+
+
+def when(holder: Holder) -> str:
+    """The time of day of its machine, told in ours."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
+    except (OverflowError, ValueError, OSError):
+        return "some time"
+
+
+def others(storage: Storage, place: str) -> Iterator[Other]:
+    """All leases below a batch's place, live or not. A LIST, and one more for each name under which there was a job."""
+    for name in storage.list_folders(paths.join(place, paths.JOBS)):
+        url = paths.job(place, name)
+        found: dict[str, list[Entry]] = {"glances": [], "leases": []}
+        for entry in storage.list(url, start_after="glances", end_before="leases0"):
+            folder = entry.place[len(url) :].strip("/").partition("/")[0]
+            if folder in found:
+                found[folder].append(entry)
+        for entry in found["leases"]:
+            execution, _, kind = entry.place.rpartition("/")[2].rpartition(".")
+            if kind in (EXECUTION, JOB):
+                yield Other(url, execution, kind, entry, tuple(found["glances"]))
+
+
+def release(storage: Storage, url: str, execution: str) -> None:
+    """Nobody has these runs any more. Who they were goes first."""
+    storage.delete([paths.lease(url, execution), paths.leased_runs(url, execution)])
+
+
+def renew(
+    storage: Storage,
+    place: str,
+    url: str,
+    lease: Lease,
+    is_late: bool,
+    clock: Callable[[], float],
+    pause: Callable[[float], None],
+) -> None:
+    """Keep a lease; `is_late`: somebody may have come meanwhile. Raises BusyError if somebody else has runs of it now.
+
+    Whether that may be is also told by the age of what stands there: a machine that was stopped as a whole, with all
+    its clocks, does not know.
+    """
+    entry = None if is_late else storage.stat(paths.lease(url, lease.execution))
+    if entry is not None and entry.age_seconds < DOUBT_SECONDS:
+        storage.put(paths.lease(url, lease.execution), lease.to_bytes())
+        return
+    try:
+        index = RunIndex.of_bytes(storage.get(paths.leased_runs(url, lease.execution)))
+    except (
+        MissingError
+    ):  # all that was kept here was removed: nobody can have found anything in the way either
+        index = RunIndex([])
+    runs = Runs(place, lambda: ())
+    claimant = Claimant(storage, url, lease, runs, clock, pause, _index=index)
+    try:
+        claimant.come_back()
+    except BusyError:
+        claimant.release()
+        raise
