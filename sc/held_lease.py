@@ -12,7 +12,7 @@ from typing import Optional
 
 from sc.errands import Answer, Errands
 from sc.errors import BusyError
-from sc.leases import DOUBT_SECONDS, RENEW_SECONDS, Lease, release, renew
+from sc.leases import TIMES, Lease, Times, release, renew
 
 RETRY_SECONDS = 5.0
 """After a refusal of the storage, which has itself tried for about a minute."""
@@ -34,8 +34,7 @@ class HeldLease:
         lease: Lease,
         errands: Errands,
         since: float,
-        renew_seconds: float = RENEW_SECONDS,
-        doubt_seconds: float = DOUBT_SECONDS,
+        times: Times = TIMES,
     ) -> None:
         """`place` is the batch's, `since` when the lease was written, by `awake_clock`."""
         self.lost = ""
@@ -46,26 +45,25 @@ class HeldLease:
         self._errands = errands
         self._confirmed = since
         """Whoever looked after this moment, and for the lease's length from then on, has found us."""
-        self._renew_seconds = renew_seconds
-        self._doubt_seconds = doubt_seconds
+        self._times = times
         self._asked: Optional[int] = None
         self._asked_at = since
         self._is_look = False
-        self._next = since + renew_seconds
+        self._next = since + times.renew_seconds
 
     def is_in_doubt(self) -> bool:
         """True while somebody else may have the runs: nothing is to be started or stored."""
-        return bool(self.lost) or awake_clock() - self._confirmed > self._doubt_seconds
+        return bool(self.lost) or awake_clock() - self._confirmed > self._times.doubt_seconds
 
     def step(self) -> float:
         """Renew if it is time to; returns in how many seconds that is to be asked again."""
         now = awake_clock()
         if self.lost or self._asked is not None:
-            return min(self._renew_seconds, RETRY_SECONDS)
+            return min(self._times.renew_seconds, RETRY_SECONDS)
         is_late = self.is_in_doubt()
         if now >= self._next or (is_late and now >= self._asked_at + RETRY_SECONDS):
             self._ask(now, is_late)
-        return min(self._renew_seconds, max(self._next - now, 0.1))
+        return min(self._times.renew_seconds, max(self._next - now, 0.1))
 
     def hear(self, answer: Answer) -> bool:
         """False: this answer is about something else."""
@@ -76,9 +74,9 @@ class HeldLease:
             self.lost = answer.error
         elif answer.error:
             self._next = now + RETRY_SECONDS
-        elif self._is_look or now - self._confirmed <= self._doubt_seconds:
+        elif self._is_look or now - self._confirmed <= self._times.doubt_seconds:
             self._confirmed = self._asked_at
-            self._next = self._asked_at + self._renew_seconds
+            self._next = self._asked_at + self._times.renew_seconds
         else:  # it was written too late to say anything of the time before
             self._ask(now, is_late=True)
         return True
@@ -90,6 +88,6 @@ class HeldLease:
 
     def _ask(self, now: float, is_late: bool) -> None:
         lease = replace(self._lease, state="running", renewals=int(now * 1000))
-        arguments = (self._place, self._url, lease, is_late, awake_clock, time.sleep)
+        arguments = (self._place, self._url, lease, is_late, awake_clock, time.sleep, self._times)
         self._asked = self._errands.ask(renew, *arguments)
         self._asked_at, self._is_look = now, is_late

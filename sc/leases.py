@@ -41,11 +41,6 @@ from sc.model import is_count, is_number
 from sc.run_index import RunIndex, path_key
 from sc.storage import Entry, Storage
 
-LEASE_SECONDS = 60.0
-"""A lease that was not renewed for so long is over."""
-RENEW_SECONDS = 15.0
-DOUBT_SECONDS = 45.0
-"""Whoever could not renew for so long starts and stores nothing until it has: the rest is for what is under way."""
 LEFTOVER_SECONDS = 86400.0
 """What is older is removed by whoever comes by."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
@@ -56,6 +51,19 @@ EXECUTION, JOB = "json", "job"
 """The endings of the two kinds of keys."""
 
 Tell = Callable[[str], None]
+
+
+class Times(NamedTuple):
+    """The same for all who share a place."""
+
+    lease_seconds: float = 60.0
+    """A lease that was not renewed for so long is over."""
+    renew_seconds: float = 15.0
+    doubt_seconds: float = 45.0
+    """Whoever could not renew for so long starts and stores nothing until it has: the rest is for what is under way."""
+
+
+TIMES = Times()
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,7 @@ class Claimant:
     clock: Callable[[], float]
     pause: Callable[[float], None]
     is_alive: Callable[[Holder], Optional[bool]] = is_alive
+    times: Times = TIMES
     starts_job: bool = False
     """Whether the job of that URL is to be started: an earlier one of its name is its fleet's business."""
     _index: Optional[RunIndex] = None
@@ -192,6 +201,17 @@ class Claimant:
                 self.release()
             raise
 
+    def acquire_for_job(self, tell: Tell) -> None:
+        """The same for a job that is about to be started: it has the runs until it is started anew, see
+        `sc.job_leases`. Whoever started it need not stay."""
+        self.acquire(tell)
+        for entry in self.storage.list(paths.leases(self.url)):
+            execution, _, kind = entry.place.rpartition("/")[2].rpartition(".")
+            if kind == JOB:
+                self.storage.delete([entry.place, paths.leased_runs(self.url, execution)])
+        self.storage.put(paths.job_lease(self.url, self.lease.execution), self.lease.to_bytes())
+        self.storage.delete([self._place()])
+
     def come_back(self) -> None:
         """The same for one that was away for too long, and whose `.runs` are there. Raises BusyError as well."""
         self._come_in(lambda line: None)
@@ -210,23 +230,23 @@ class Claimant:
         while True:
             began = self.clock()
             self._put(STARTING)
-            while (found := self._in_the_way()) and self.clock() - began < RENEW_SECONDS:
+            is_seen = True
+            while (found := self._in_the_way()) or not is_seen:
                 self._refuse(found)
                 if not told and any(one.lease.state != STARTING for one in found):
                     tell(self._waiting(found[0]))
                     told = True
-                if any(self._goes_first(one) for one in found):
+                if not any(map(self._goes_first, found)):
+                    if not is_seen or self.clock() - began >= self.times.renew_seconds:
+                        break  # to be seen, as one that still waits
+                elif is_seen:
                     self.storage.delete([self._place()])
-                    self.pause(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                    break
+                    is_seen = False
                 self.pause(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
-                if found:
-                    continue  # to be seen as one that still waits
                 self._put(RUNNING)
-                if self.clock() - began < DOUBT_SECONDS:
+                if self.clock() - began < self.times.doubt_seconds:
                     return began
 
     def _goes_first(self, one: Conflict) -> bool:
@@ -247,12 +267,12 @@ class Claimant:
             return None
         if other.kind == JOB:
             return self._conflict_with_job(other)
-        if other.entry.age_seconds > LEASE_SECONDS:
+        if other.entry.age_seconds > self.times.lease_seconds:
             if other.entry.age_seconds > LEFTOVER_SECONDS:
                 release(self.storage, other.url, other.execution)
             return None
         first = self._watched.setdefault(other.execution, (other.entry.tag, self.clock()))
-        if other.entry.tag == first[0] and self.clock() - first[1] > LEASE_SECONDS:
+        if other.entry.tag == first[0] and self.clock() - first[1] > self.times.lease_seconds:
             return None  # whatever the storage's clock says
         try:
             shared = self._shared_with(other)
@@ -301,7 +321,7 @@ class Claimant:
     def _waiting(self, one: Conflict) -> str:
         return (
             f"{self._which(one)} {one.lease.holder} since {when(one.lease.holder)}, which may have died: "
-            f"waiting until that is known, at most {LEASE_SECONDS:.0f} s"
+            f"waiting until that is known, at most {self.times.lease_seconds:.0f} s"
         )
 
     def _sentence(self, one: Conflict) -> str:
@@ -361,6 +381,7 @@ def renew(
     is_late: bool,
     clock: Callable[[], float],
     pause: Callable[[float], None],
+    times: Times = TIMES,
 ) -> None:
     """Keep a lease; `is_late`: somebody may have come meanwhile. Raises BusyError if somebody else has runs of it now.
 
@@ -368,7 +389,7 @@ def renew(
     its clocks, does not know.
     """
     entry = None if is_late else storage.stat(paths.lease(url, lease.execution))
-    if entry is not None and entry.age_seconds < DOUBT_SECONDS:
+    if entry is not None and entry.age_seconds < times.doubt_seconds:
         storage.put(paths.lease(url, lease.execution), lease.to_bytes())
         return
     try:
@@ -378,7 +399,7 @@ def renew(
     ):  # all that was kept here was removed: nobody can have found anything in the way either
         index = RunIndex([])
     runs = Runs(place, lambda: ())
-    claimant = Claimant(storage, url, lease, runs, clock, pause, _index=index)
+    claimant = Claimant(storage, url, lease, runs, clock, pause, times=times, _index=index)
     try:
         claimant.come_back()
     except BusyError:

@@ -67,6 +67,11 @@ def lease(job_url: str, execution_id: str) -> str:
     return join(job_url, "leases", f"{execution_id}.json")
 
 
+def job_lease(job_url: str, execution_id: str) -> str:
+    """Who has started a job."""
+    return join(job_url, "leases", f"{execution_id}.job")
+
+
 def leased_runs(job_url: str, execution_id: str) -> str:
     """Which runs these are."""
     return join(job_url, "leases", f"{execution_id}.runs")

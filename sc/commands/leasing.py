@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from sc.commands.voice import say
 from sc.errors import StorageError
@@ -13,13 +13,18 @@ from sc.errors import StorageError
 if TYPE_CHECKING:
     from sc.errands import Errands
     from sc.held_lease import HeldLease
-    from sc.leases import Runs
+    from sc.leases import Runs, Times
     from sc.storage import Storage
 
 
 @contextmanager
 def leased(
-    storage: Storage, url: str, execution: str, runs: Runs, errands: Errands
+    storage: Storage,
+    url: str,
+    execution: str,
+    runs: Runs,
+    errands: Errands,
+    times: Optional[Times] = None,
 ) -> Iterator[HeldLease]:
     """Nobody else executes these runs from here on, until the feed that gets the lease has given it up.
 
@@ -27,13 +32,14 @@ def leased(
     """
     from sc.held_lease import HeldLease, awake_clock
     from sc.holder import this_process
-    from sc.leases import Claimant, Lease, release
+    from sc.leases import TIMES, Claimant, Lease, release
 
+    times = times or TIMES
     lease = Lease(execution, this_process(time.time()))
-    claimant = Claimant(storage, url, lease, runs, awake_clock, time.sleep)
+    claimant = Claimant(storage, url, lease, runs, awake_clock, time.sleep, times=times)
     since = claimant.acquire(lambda line: say(f"sc: {line}"))
     try:
-        yield HeldLease(runs.place, url, lease, errands, since)
+        yield HeldLease(runs.place, url, lease, errands, since, times)
     except BaseException:
         with suppress(StorageError):
             release(storage, url, execution)
