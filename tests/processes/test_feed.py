@@ -234,8 +234,8 @@ def test_records_are_not_waited_for_for_ever(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_what_was_answered_by_a_process_that_then_died_is_told_once(tmp_path: Path) -> None:
-    with feeding(tmp_path, 1, far) as (feed, _):
+def test_a_process_that_has_died_is_replaced_for_what_is_asked_next(tmp_path: Path) -> None:
+    with feeding(tmp_path, 1, moody) as (feed, _):
         assert feed.take() is None
         wait_until(partial(has_news, feed), "the old code is gone")
         kill_the_other_process()
@@ -244,11 +244,16 @@ def test_what_was_answered_by_a_process_that_then_died_is_told_once(tmp_path: Pa
         task = feed.take()
         assert task is not None
         feed.ended(task, outcome(task.run.remote_output_path))
+        (tmp_path / "stuck").touch()
         feed.tick(NOW)
-        assert has_news(feed)
-        assert has_trouble(feed)
+        kill_the_other_process()
+        wait_until(partial(has_trouble, feed), "it is told that this was lost")
         assert "has died (-9)" in feed.records_trouble
         assert not has_news(feed)
+        (tmp_path / "stuck").unlink()
+        feed.finish()
+        assert feed.records_trouble == ""
+        assert list((tmp_path / ".sc/batch/records").iterdir())
 
 
 def has_news(feed: BatchFeed) -> bool:

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any, Optional
 
@@ -23,9 +24,13 @@ ME = Holder("laptop", "ada", 4711, 1.7e9, 7, "boot", 5)
 LEASE = 60.0
 
 
+def unheard(line: str) -> None:
+    """What is said while somebody waits."""
+
+
 @dataclass
 class Actors:
-    """Several threads of which one goes on at a time: after each step that others can see, somebody else may be next."""
+    """Several threads of which one goes on at a time: after each step the next may be another's."""
 
     choose: Callable[[Sequence[int]], int]
 
@@ -138,7 +143,7 @@ def come_in(
     def actor(name: str) -> Callable[[Callable[[], None]], None]:
         def act(step: Callable[[], None]) -> None:
             try:
-                claimant(Stepping(storage, step), name, name=f"job-{name}").acquire(list)
+                claimant(Stepping(storage, step), name, name=f"job-{name}").acquire(unheard)
                 inside.append(name)
             except BusyError:
                 refused.append(name)
@@ -168,43 +173,43 @@ def test_who_was_away_and_who_came_meanwhile_never_both_go_on() -> None:
     for schedule in schedules(10, 2):
         storage = MemoryStorage(Clock())
         away = claimant(storage, "a", name="job-a")
-        away.acquire(list)
+        away.acquire(unheard)
         storage.clock.now += LEASE + 1
-        inside: list[str] = []
+        assert len(both_come_in(storage, in_order(schedule))) == 1, schedule
 
-        def act(
-            name: str, going_in: Callable[[Claimant], object], step: Callable[[], None]
-        ) -> None:
-            mine = claimant(Stepping(storage, step), name, name=f"job-{name}")
-            mine.lease = replace(mine.lease, renewals=7)
-            try:
-                going_in(mine)
-                inside.append(name)
-            except BusyError:
-                mine.release()
 
-        Actors(in_order(schedule)).run(
-            [
-                lambda step: act("a", lambda mine: mine.come_back(), step),
-                lambda step: act("b", lambda mine: mine.acquire(list), step),
-            ]
-        )
-        assert len(inside) == 1, schedule
+def both_come_in(storage: MemoryStorage, choose: Callable[[Sequence[int]], int]) -> list[str]:
+    """`a` comes back, `b` comes: who has the runs then."""
+    inside: list[str] = []
+
+    def act(name: str, going_in: Callable[[Claimant], object], step: Callable[[], None]) -> None:
+        mine = claimant(Stepping(storage, step), name, name=f"job-{name}")
+        mine.lease = replace(mine.lease, renewals=7)
+        try:
+            going_in(mine)
+            inside.append(name)
+        except BusyError:
+            mine.release()
+
+    back = partial(act, "a", lambda mine: mine.come_back())
+    new = partial(act, "b", lambda mine: mine.acquire(unheard))
+    Actors(choose).run([back, new])
+    return inside
 
 
 def test_different_runs_of_one_place_go_side_by_side(storage: MemoryStorage) -> None:
-    claimant(storage, "a", ("0", "1")).acquire(list)
-    claimant(storage, "b", ("2", "10")).acquire(list)
-    claimant(storage, "c", ("3",), name="other").acquire(list)
+    claimant(storage, "a", ("0", "1")).acquire(unheard)
+    claimant(storage, "b", ("2", "10")).acquire(unheard)
+    claimant(storage, "c", ("3",), name="other").acquire(unheard)
     with pytest.raises(BusyError):
-        claimant(storage, "d", ("4", "10")).acquire(list)
+        claimant(storage, "d", ("4", "10")).acquire(unheard)
 
 
 def test_the_refusal_says_which_run_who_since_when_and_what_to_do(storage: MemoryStorage) -> None:
-    claimant(storage, "ada", ("0", "1", "2")).acquire(list)
+    claimant(storage, "ada", ("0", "1", "2")).acquire(unheard)
     before = dict(storage.objects)
     with pytest.raises(BusyError) as refused:
-        claimant(storage, "b", ("7", "2", "1")).acquire(list)
+        claimant(storage, "b", ("7", "2", "1")).acquire(unheard)
     text = str(refused.value)
     assert text.startswith(f"{PLACE}/2 and 1 more of these runs are being executed by ada@laptop")
     assert "(process 4711) since 20" in text
@@ -214,16 +219,16 @@ def test_the_refusal_says_which_run_who_since_when_and_what_to_do(storage: Memor
 
 def test_one_that_has_been_given_up_is_in_nobodys_way(storage: MemoryStorage) -> None:
     first = claimant(storage, "a")
-    first.acquire(list)
+    first.acquire(unheard)
     first.release()
     assert storage.objects == {}
-    claimant(storage, "b").acquire(list)
+    claimant(storage, "b").acquire(unheard)
 
 
 def test_one_that_is_dead_here_is_removed_at_once(storage: MemoryStorage) -> None:
-    claimant(storage, "a").acquire(list)
+    claimant(storage, "a").acquire(unheard)
     began = storage.clock.now
-    claimant(storage, "b", alive=False).acquire(list)
+    claimant(storage, "b", alive=False).acquire(unheard)
     assert storage.clock.now == began
     assert [other.execution for other in others(storage, PLACE)] == ["b"]
 
@@ -231,7 +236,7 @@ def test_one_that_is_dead_here_is_removed_at_once(storage: MemoryStorage) -> Non
 def test_one_that_may_have_died_elsewhere_is_waited_for_until_its_lease_is_over(
     storage: MemoryStorage,
 ) -> None:
-    claimant(storage, "a").acquire(list)
+    claimant(storage, "a").acquire(unheard)
     began, told = storage.clock.now, list[str]()
     claimant(storage, "b", alive=None).acquire(told.append)
     assert LEASE < storage.clock.now - began < LEASE + 5
@@ -242,7 +247,7 @@ def test_one_that_may_have_died_elsewhere_is_waited_for_until_its_lease_is_over(
 
 def test_one_that_is_alive_elsewhere_is_known_by_its_next_renewal(storage: MemoryStorage) -> None:
     one = claimant(storage, "a")
-    one.acquire(list)
+    one.acquire(unheard)
     other, began = claimant(storage, "b", alive=None), storage.clock.now
 
     def pause(seconds: float) -> None:
@@ -253,13 +258,13 @@ def test_one_that_is_alive_elsewhere_is_known_by_its_next_renewal(storage: Memor
 
     other.pause = pause
     with pytest.raises(BusyError):
-        other.acquire(list)
+        other.acquire(unheard)
     assert storage.clock.now - began < 20
 
 
 def test_a_storage_whose_clock_stands_still_is_not_waited_for_for_ever(clock: Clock) -> None:
     storage = MemoryStorage(clock)
-    claimant(storage, "a").acquire(list)
+    claimant(storage, "a").acquire(unheard)
     other, mine = claimant(storage, "b", alive=None), Clock()
     other.clock = mine
 
@@ -267,14 +272,14 @@ def test_a_storage_whose_clock_stands_still_is_not_waited_for_for_ever(clock: Cl
         mine.now += seconds
 
     other.pause = pause
-    other.acquire(list)
+    other.acquire(unheard)
     assert mine.now - 1000.0 < 2 * LEASE
 
 
 def test_what_was_left_a_day_ago_is_removed(storage: MemoryStorage) -> None:
-    claimant(storage, "a").acquire(list)
+    claimant(storage, "a").acquire(unheard)
     storage.clock.now += 86400 + 1
-    claimant(storage, "b", ("other",)).acquire(list)
+    claimant(storage, "b", ("other",)).acquire(unheard)
     assert [other.execution for other in others(storage, PLACE)] == ["b"]
 
 
@@ -290,7 +295,7 @@ def test_a_renewal_looks_around_when_the_storage_says_that_it_is_late(
     storage: MemoryStorage,
 ) -> None:
     one = claimant(storage, "a")
-    one.acquire(list)
+    one.acquire(unheard)
 
     def keep(is_late: bool = False) -> None:
         lease = replace(one.lease, renewals=one.lease.renewals + 1)
@@ -304,7 +309,7 @@ def test_a_renewal_looks_around_when_the_storage_says_that_it_is_late(
     keep()
     assert storage.requests["list"] > 0
     storage.clock.now += LEASE + 1
-    claimant(storage, "b").acquire(list)
+    claimant(storage, "b").acquire(unheard)
     with pytest.raises(BusyError):
         renew(storage, PLACE, one.url, one.lease, False, storage.clock, pause_beside_b(storage))
     assert [other.execution for other in others(storage, PLACE)] == ["b"]
@@ -323,7 +328,7 @@ def pause_beside_b(storage: MemoryStorage) -> Callable[[float], None]:
 
 def test_a_lease_of_which_everything_was_removed_is_written_again(storage: MemoryStorage) -> None:
     one = claimant(storage, "a")
-    one.acquire(list)
+    one.acquire(unheard)
     storage.delete([*storage.objects])
     renew(storage, PLACE, one.url, one.lease, False, storage.clock, one.pause)
     assert [other.execution for other in others(storage, PLACE)] == ["a"]
@@ -331,7 +336,7 @@ def test_a_lease_of_which_everything_was_removed_is_written_again(storage: Memor
 
 def test_a_way_in_takes_a_handful_of_requests(storage: MemoryStorage) -> None:
     one = claimant(storage, "a")
-    one.acquire(list)
+    one.acquire(unheard)
     one.release()
     assert storage.requests == {"put": 3, "list": 2, "delete": 1}
 
@@ -355,7 +360,7 @@ def test_a_lease_is_read_as_it_was_written() -> None:
 
 
 def start_job(storage: MemoryStorage, runs: Sequence[str], name: str = "job") -> None:
-    claimant(storage, f"{name}-1", runs, name, starts_job=True).acquire_for_job(list)
+    claimant(storage, f"{name}-1", runs, name, starts_job=True).acquire_for_job(unheard)
 
 
 def beat(storage: MemoryStorage, state: str = "working", name: str = "job") -> None:
@@ -367,14 +372,14 @@ def beat(storage: MemoryStorage, state: str = "working", name: str = "job") -> N
 def test_a_job_has_its_runs_while_its_workers_say_something(storage: MemoryStorage) -> None:
     start_job(storage, ("0", "1"))
     with pytest.raises(BusyError, match=r"by the job .*/\.sc/job, which .* 'sc stop "):
-        claimant(storage, "a").acquire(list)
+        claimant(storage, "a").acquire(unheard)
     storage.clock.now += 3600
     beat(storage)
     with pytest.raises(BusyError):
-        claimant(storage, "a").acquire(list)
-    claimant(storage, "b", ("2",)).acquire(list)
+        claimant(storage, "a").acquire(unheard)
+    claimant(storage, "b", ("2",)).acquire(unheard)
     beat(storage, "left")
-    claimant(storage, "a").acquire(list)
+    claimant(storage, "a").acquire(unheard)
 
 
 def test_a_job_whose_machines_never_came_is_in_the_way_for_some_minutes_only(
@@ -382,7 +387,7 @@ def test_a_job_whose_machines_never_came_is_in_the_way_for_some_minutes_only(
 ) -> None:
     start_job(storage, ("0",))
     storage.clock.now += 700
-    claimant(storage, "a", ("0",)).acquire(list)
+    claimant(storage, "a", ("0",)).acquire(unheard)
 
 
 def test_a_job_that_was_stopped_before_a_worker_came_is_in_nobodys_way(
@@ -390,7 +395,7 @@ def test_a_job_that_was_stopped_before_a_worker_came_is_in_nobodys_way(
 ) -> None:
     start_job(storage, ("0",))
     storage.put(paths.stop(paths.job(PLACE, "job")), b"")
-    claimant(storage, "a", ("0",)).acquire(list)
+    claimant(storage, "a", ("0",)).acquire(unheard)
 
 
 def test_what_has_ended_since_the_job_was_started_may_be_done_again(storage: MemoryStorage) -> None:
@@ -400,15 +405,15 @@ def test_what_has_ended_since_the_job_was_started_may_be_done_again(storage: Mem
     storage.clock.now += 10
     storage.put(f"{PLACE}/0/status_code", b"1")
     beat(storage)
-    claimant(storage, "a", ("0",)).acquire(list)
+    claimant(storage, "a", ("0",)).acquire(unheard)
     with pytest.raises(BusyError, match=r"out/1 is being"):
-        claimant(storage, "b", ("1",)).acquire(list)
+        claimant(storage, "b", ("1",)).acquire(unheard)
 
 
 def test_a_job_is_refused_its_runs_while_a_batch_or_another_job_has_them(
     storage: MemoryStorage,
 ) -> None:
-    claimant(storage, "a", ("0",)).acquire(list)
+    claimant(storage, "a", ("0",)).acquire(unheard)
     with pytest.raises(BusyError, match="a@laptop"):
         start_job(storage, ("0", "5"))
     start_job(storage, ("1",))
@@ -421,8 +426,8 @@ def test_a_job_is_refused_its_runs_while_a_batch_or_another_job_has_them(
 
 def test_what_a_lease_names_and_is_gone_is_passed_over(storage: MemoryStorage) -> None:
     one = claimant(storage, "a")
-    one.acquire(list)
+    one.acquire(unheard)
     storage.delete([paths.leased_runs(one.url, "a")])
-    claimant(storage, "b").acquire(list)
+    claimant(storage, "b").acquire(unheard)
     with pytest.raises(MissingError):
         storage.get(paths.leased_runs(one.url, "a"))
