@@ -2,6 +2,7 @@
 
     .sc/<name>/leases/<execution>.json   who, since when, `starting` or `running`; renewed while the execution goes on
     .sc/<name>/leases/<execution>.runs   which runs: the sorted hashes of their paths, written once
+    .sc/<name>/leases/<execution>.taken  an empty object: its lease was over, and another has had some of these runs
     .sc/<name>/leases/<execution>.job    the same of a job, in place of the .json: its workers' glances tell if it lives
 
     write .runs ─▶ write `starting` ─▶ LIST the others ─▶ nobody in the way ─▶ write `running`
@@ -14,7 +15,7 @@ No write has a condition, so this holds with every server: of two that both writ
 the other (Lamport's bakery; a LIST shows what was written before it, as S3 and all that follow it promise). Ids, which
 no two executions share, decide who goes first. Ages are told by the storage's clock. What is older than the lease
 counts for nothing: whoever was away for so long (a laptop that slept) has to come in by the door again, before it
-starts or stores anything more.
+starts or stores anything more, and is refused also if somebody has been there meanwhile and has left.
 
 Leases are looked for below the `.sc` of the batch's own place, whatever that is called there: runs below it go by
 their paths relative to it. What this does not see: batches whose places are different and that name the same run,
@@ -47,8 +48,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 """Between two looks at who is in the way."""
 
 STARTING, RUNNING = "starting", "running"
-EXECUTION, JOB = "json", "job"
-"""The endings of the two kinds of keys."""
+EXECUTION, JOB, TAKEN = "json", "job", "taken"
+"""The endings of keys."""
 
 Tell = Callable[[str], None]
 
@@ -148,7 +149,7 @@ class Other(NamedTuple):
     url: str
     execution: str
     kind: str
-    """EXECUTION or JOB."""
+    """EXECUTION, JOB or TAKEN."""
     entry: Entry
     glances: tuple[Entry, ...] = ()
     """Of the workers of the job there, if it has or had any."""
@@ -185,6 +186,8 @@ class Claimant:
     """What each other execution has of our runs; that never changes."""
     _watched: dict[str, tuple[str, float]] = field(default_factory=dict)
     """The tag that each other lease had when it was first seen, and when that was."""
+    _over: dict[str, str] = field(default_factory=dict)
+    """Executions that had runs of ours and whose leases are over, with their jobs' URLs."""
 
     def acquire(self, tell: Tell) -> float:
         """Return when nobody else has any of our runs, and others can see that we have them: since when, by `clock`.
@@ -216,6 +219,13 @@ class Claimant:
         """The same for one that was away for too long, and whose `.runs` are there. Raises BusyError as well."""
         self._come_in(lambda line: None)
 
+    def release_job(self) -> None:
+        """The job could not be started."""
+        execution = self.lease.execution
+        self.storage.delete(
+            [paths.job_lease(self.url, execution), paths.leased_runs(self.url, execution)]
+        )
+
     def release(self) -> None:
         """Leave no trace."""
         release(self.storage, self.url, self.lease.execution)
@@ -245,6 +255,8 @@ class Claimant:
                 self.pause(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
+                for execution, url in self._over.items():
+                    self.storage.put(paths.taken_lease(url, execution), b"")
                 self._put(RUNNING)
                 if self.clock() - began < self.times.doubt_seconds:
                     return began
@@ -264,19 +276,20 @@ class Claimant:
 
     def _conflict(self, other: Other) -> Optional[Conflict]:
         if other.execution == self.lease.execution:
+            self._refuse_taken(other)
             return None
-        if other.kind == JOB:
-            return self._conflict_with_job(other)
-        if other.entry.age_seconds > self.times.lease_seconds:
-            if other.entry.age_seconds > LEFTOVER_SECONDS:
-                release(self.storage, other.url, other.execution)
+        if other.kind != EXECUTION:
+            return self._conflict_with_job(other) if other.kind == JOB else None
+        if other.entry.age_seconds > LEFTOVER_SECONDS:
+            release(self.storage, other.url, other.execution)
             return None
         first = self._watched.setdefault(other.execution, (other.entry.tag, self.clock()))
-        if other.entry.tag == first[0] and self.clock() - first[1] > self.times.lease_seconds:
-            return None  # whatever the storage's clock says
         try:
             shared = self._shared_with(other)
             if not shared:
+                return None
+            if self._is_over(other, first):
+                self._over[other.execution] = other.url
                 return None
             data = self.storage.get(paths.lease(other.url, other.execution))
         except MissingError:
@@ -288,11 +301,29 @@ class Claimant:
             return None
         return Conflict(other, lease, shared, bool(alive) or other.entry.tag != first[0])
 
+    def _is_over(self, other: Other, first: tuple[str, float]) -> bool:
+        """By the storage's clock, or, whatever that says, by ours."""
+        lease_seconds = self.times.lease_seconds
+        is_same = other.entry.tag == first[0]
+        return other.entry.age_seconds > lease_seconds or (
+            is_same and self.clock() - first[1] > lease_seconds
+        )
+
+    def _refuse_taken(self, own: Other) -> None:
+        if own.kind == TAKEN:
+            raise BusyError(
+                f"this execution was away for longer than its lease ({self.times.lease_seconds:.0f} s), "
+                "and somebody else has executed some of its runs meanwhile: nothing more was stored; "
+                "look at the outputs, and run the rest again"
+            )
+
     def _conflict_with_job(self, other: Other) -> Optional[Conflict]:
         from sc.job_leases import have_ended, may_work
 
-        age = other.entry.age_seconds
-        if (self.starts_job and other.url == self.url) or not may_work(age, other.glances):
+        if self.starts_job and other.url == self.url:
+            return None
+        age, is_near = other.entry.age_seconds, self.storage.local_path(other.url) is not None
+        if not may_work(age, other.glances, is_near):
             return None
         if not other.glances and self.storage.stat(paths.stop(other.url)) is not None:
             return None  # it was stopped before a worker came
@@ -303,7 +334,11 @@ class Claimant:
             data = self.storage.get(other.entry.place)
         except MissingError:
             return None  # it was started anew meanwhile
-        return Conflict(other, lease_of(other.execution, data), shared, is_live=True)
+        # In a folder workers say something every two seconds: soon it is known whether they were killed just now.
+        said = " ".join(f"{entry.place} {entry.tag}" for entry in other.glances)
+        first = self._watched.setdefault(other.execution, (said, self.clock()))
+        is_live = not (is_near and said) or said != first[0]
+        return Conflict(other, lease_of(other.execution, data), shared, is_live)
 
     def _shared_with(self, other: Other) -> array[int]:
         if other.execution not in self._shared:
@@ -319,8 +354,9 @@ class Claimant:
         return paths.lease(self.url, self.lease.execution)
 
     def _waiting(self, one: Conflict) -> str:
+        who = f"the job {one.other.url}" if one.other.kind == JOB else str(one.lease.holder)
         return (
-            f"{self._which(one)} {one.lease.holder} since {when(one.lease.holder)}, which may have died: "
+            f"{self._which(one)} {who} since {when(one.lease.holder)}, which may have died: "
             f"waiting until that is known, at most {self.times.lease_seconds:.0f} s"
         )
 
@@ -364,13 +400,14 @@ def others(storage: Storage, place: str) -> Iterator[Other]:
                 found[folder].append(entry)
         for entry in found["leases"]:
             execution, _, kind = entry.place.rpartition("/")[2].rpartition(".")
-            if kind in (EXECUTION, JOB):
+            if kind in (EXECUTION, JOB, TAKEN):
                 yield Other(url, execution, kind, entry, tuple(found["glances"]))
 
 
 def release(storage: Storage, url: str, execution: str) -> None:
     """Nobody has these runs any more. Who they were goes first."""
-    storage.delete([paths.lease(url, execution), paths.leased_runs(url, execution)])
+    names = paths.lease, paths.leased_runs, paths.taken_lease
+    storage.delete([name(url, execution) for name in names])
 
 
 def renew(
@@ -388,16 +425,19 @@ def renew(
     Whether that may be is also told by the age of what stands there: a machine that was stopped as a whole, with all
     its clocks, does not know.
     """
-    entry = None if is_late else storage.stat(paths.lease(url, lease.execution))
-    if entry is not None and entry.age_seconds < times.doubt_seconds:
-        storage.put(paths.lease(url, lease.execution), lease.to_bytes())
-        return
+    if not is_late:
+        entry = storage.stat(paths.lease(url, lease.execution))
+        if entry is None or entry.age_seconds < times.doubt_seconds:
+            # Nothing is there where somebody has removed all that was kept: a run may be told to clean up.
+            storage.put(paths.lease(url, lease.execution), lease.to_bytes())
+            return
     try:
         index = RunIndex.of_bytes(storage.get(paths.leased_runs(url, lease.execution)))
-    except (
-        MissingError
-    ):  # all that was kept here was removed: nobody can have found anything in the way either
-        index = RunIndex([])
+    except MissingError:
+        raise BusyError(
+            f"{paths.leased_runs(url, lease.execution)} has gone while this execution was away: "
+            "somebody else may have executed its runs; look at the outputs, and run the rest again"
+        ) from None
     runs = Runs(place, lambda: ())
     claimant = Claimant(storage, url, lease, runs, clock, pause, times=times, _index=index)
     try:

@@ -72,6 +72,11 @@ def job_lease(job_url: str, execution_id: str) -> str:
     return join(job_url, "leases", f"{execution_id}.job")
 
 
+def taken_lease(job_url: str, execution_id: str) -> str:
+    """The lease was over, and somebody else has had some of its runs."""
+    return join(job_url, "leases", f"{execution_id}.taken")
+
+
 def leased_runs(job_url: str, execution_id: str) -> str:
     """Which runs these are."""
     return join(job_url, "leases", f"{execution_id}.runs")

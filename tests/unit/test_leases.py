@@ -326,6 +326,24 @@ def pause_beside_b(storage: MemoryStorage) -> Callable[[float], None]:
     return pause
 
 
+def test_who_was_away_is_refused_also_if_the_other_has_left(storage: MemoryStorage) -> None:
+    one = claimant(storage, "a")
+    one.acquire(unheard)
+    storage.clock.now += LEASE + 1
+    claimant(storage, "x", ("other",)).acquire(unheard)
+    keep = partial(renew, storage, PLACE, one.url, one.lease)
+    keep(True, storage.clock, one.pause)
+    storage.clock.now += LEASE + 1
+    other = claimant(storage, "b", ("1",))
+    other.acquire(unheard)
+    other.release()
+    with pytest.raises(BusyError, match="somebody else has executed some of its runs meanwhile"):
+        keep(True, storage.clock, one.pause)
+    assert {other.execution for other in others(storage, PLACE)} == {"x"}
+    with pytest.raises(BusyError, match="has gone while this execution was away"):
+        keep(True, storage.clock, one.pause)
+
+
 def test_a_lease_of_which_everything_was_removed_is_written_again(storage: MemoryStorage) -> None:
     one = claimant(storage, "a")
     one.acquire(unheard)
