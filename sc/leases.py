@@ -46,6 +46,8 @@ LEFTOVER_SECONDS = 86400.0
 """What is older is removed by whoever comes by."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 """Between two looks at who is in the way."""
+UNTOLD_SECONDS = 3.0
+"""For so long whoever waits says nothing of it."""
 
 STARTING, RUNNING = "starting", "running"
 EXECUTION, JOB, TAKEN = "json", "job", "taken"
@@ -236,14 +238,14 @@ class Claimant:
         return self._index
 
     def _come_in(self, tell: Tell) -> float:
-        pause, told = FIRST_PAUSE_SECONDS, False
+        pause, since, told = FIRST_PAUSE_SECONDS, self.clock(), False
         while True:
             began = self.clock()
             self._put(STARTING)
             is_seen = True
             while (found := self._in_the_way()) or not is_seen:
                 self._refuse(found)
-                if not told and any(one.lease.state != STARTING for one in found):
+                if not told and found and self.clock() - since > UNTOLD_SECONDS:
                     tell(self._waiting(found[0]))
                     told = True
                 if not any(map(self._goes_first, found)):
