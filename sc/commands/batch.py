@@ -146,7 +146,9 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage, plan: Pla
         with leased(storage, url, execution, to_lease, errands) as lease:
             records = Records(url, execution)
             fresh = _fresh(storage, place)
-            feed = BatchFeed(runs, tally, storage, errands, records, shown.show, fresh, place, lease)
+            feed = BatchFeed(
+                runs, tally, storage, errands, records, shown.show, fresh, place, lease
+            )
             ending = execute(plan, feed, open_storage)
             shown.progress.clear()
             _keep_last_records(feed, ending)

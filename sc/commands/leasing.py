@@ -38,6 +38,7 @@ def leased(
     lease = Lease(execution, this_process(time.time()))
     claimant = Claimant(storage, url, lease, runs, awake_clock, time.sleep, times=times)
     since = claimant.acquire(lambda line: say(f"sc: {line}"))
+    del claimant  # it knows every run
     try:
         yield HeldLease(runs.place, url, lease, errands, since, times)
     except BaseException:

@@ -38,7 +38,7 @@ def far() -> Storage:
 def main(place: str, count: int, command: str) -> ExitCode:
     runs = [Run(command, f"{place}/{number}") for number in range(count)]
     url, execution = paths.job(place, "batch"), f"execution-{os.getpid()}"
-    tally, errands = Tally(count), Errands(far)
+    tally, errands = Tally(total=count), Errands(far)
     to_lease = Runs(place, lambda: [run.remote_output_path for run in runs])
     try:
         errands.begin()

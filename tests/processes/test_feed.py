@@ -120,7 +120,7 @@ def test_an_errand_answers_with_what_its_function_returned(tmp_path: Path) -> No
             answers += errands.answers(LIMIT_SECONDS)
     finally:
         errands.close()
-    assert answers[0] == (numbers[0], "", {place: Previous(True, ("results/x",))})
+    assert answers[0] == Answer(numbers[0], "", {place: Previous(True, ("results/x",))})
     assert (answers[1].number, answers[1].result) == (numbers[1], None)
     assert answers[1].error
 
