@@ -122,13 +122,12 @@ class BatchFeed:
         self._lease = lease
         self._fresh = paths.join(fresh_below, "") if fresh_below else ""
         self._ready: deque[Run] = deque()
-        self._chunk = FIRST_CHUNK
         self._looking: dict[int, list[Run]] = {}
         """Runs of which it is asked what lies at their output paths, by the number of the errand."""
         self._known: deque[tuple[Run, Optional[Previous]]] = deque()
         self._starting: dict[int, list[Run]] = {}
         """Runs whose old outputs are being removed, by the number of the errand."""
-        self._is_read = False
+        self._chunk, self._is_read = FIRST_CHUNK, False
         self._storing: dict[int, tuple[str, bytes]] = {}
         """Records under way, by the number of the errand: a place, and what is to stand there."""
         self._unkept: dict[str, bytes] = {}
@@ -140,8 +139,8 @@ class BatchFeed:
         """Why records are not stored; empty if all are."""
 
     def take(self, wanted: int = 1) -> Optional[Task]:
-        """The next run whose old outputs are gone; none when too many have failed."""
-        if self._tally.is_broken:
+        """The next run whose old outputs are gone; none when too many have failed, or nothing can be removed."""
+        if self._tally.is_broken or self.trouble:
             return None
         if len(self._known) <= CHUNK // 2 and not self._looking and not self._is_read:
             self._fetch()
