@@ -232,7 +232,7 @@ def test_what_was_completed_and_is_not_done_again_outlives_an_interruption(
     place.batch("slow.json", commands)
     slow = place.start("batch", "slow.json", "--nprocs", "2", "--keep-order")
     place.wait_for("2", "3")
-    wait_until(lambda: place.files()["1/stdout"] == "new\n")
+    wait_until(lambda: place.files().get("1/stdout") == "new\n")
     slow.send_signal(number)
     slow.communicate(timeout=LIMIT_SECONDS)
     found = place.files()
