@@ -201,6 +201,8 @@ class Claimant:
             index = self._own_index()
             self.storage.put(paths.leased_runs(self.url, self.lease.execution), index.to_bytes())
             return self._come_in(tell)
+        except StorageError:
+            raise  # it would not remove anything either, and take its time to say so
         except BaseException:
             with suppress(StorageError):
                 self.release()

@@ -38,7 +38,7 @@ Examples:
 
 Runs every command of a batch here. What each printed and made goes below its output path: stdout,
 stderr, results/, and last of all status_code. Exit code: 0 all runs completed, 1 some failed,
-2 bad input, 3 the storage said no, 130 interrupted.
+2 bad input, 3 the storage said no or somebody else executes a run of it, 130 interrupted.
 """
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CHECKED_RUNS = 1000

@@ -41,6 +41,8 @@ def leased(
     del claimant  # it knows every run
     try:
         yield HeldLease(runs.place, url, lease, errands, since, times)
+    except StorageError:
+        raise  # it would not remove anything either
     except BaseException:
         with suppress(StorageError):
             release(storage, url, execution)

@@ -32,7 +32,8 @@ Examples:
 BATCH is a batch file, a commands folder of split, or a job's URL; RUN a number, an output path, or
 the end of one. A run gets the same variables as on the job's machines, those of the job's recipe
 included. Exit code: 0 all of them completed, 1 some failed (each run's own code is told), 2 bad
-input, 3 the storage said no, 130 interrupted; with --shell 0.
+input, 3 the storage said no, or with --save somebody else executes a run, 130 interrupted; with
+--shell 0.
 """
 
 
