@@ -275,7 +275,7 @@ class Claimant:
 
     def _in_the_way(self) -> list[Conflict]:
         """The conflicts that a look finds; also removes what is plainly dead."""
-        found = (self._conflict(other) for other in others(self.storage, self.runs.place))
+        found = map(self._conflict, others(self.storage, self.runs.place, self.url))
         return [one for one in found if one is not None]
 
     def _conflict(self, other: Other) -> Optional[Conflict]:
@@ -393,10 +393,14 @@ def when(holder: Holder) -> str:
         return "some time"
 
 
-def others(storage: Storage, place: str) -> Iterator[Other]:
-    """All leases below a batch's place, live or not. A LIST, and one more for each name under which there was a job."""
-    for name in storage.list_folders(paths.join(place, paths.JOBS)):
-        url = paths.job(place, name)
+def others(storage: Storage, place: str, own_url: str = "") -> Iterator[Other]:
+    """All leases below a batch's place, live or not. A LIST, and one more for each name under which there was a job.
+
+    Those below `own_url` are found also on a server that tells of no folders.
+    """
+    names = storage.list_folders(paths.join(place, paths.JOBS))
+    urls = [own_url] if own_url else []
+    for url in dict.fromkeys([*urls, *(paths.job(place, name) for name in names)]):
         found: dict[str, list[Entry]] = {"glances": [], "leases": []}
         for entry in storage.list(url, start_after="glances", end_before="leases0"):
             folder = entry.place[len(url) :].strip("/").partition("/")[0]
