@@ -36,6 +36,8 @@ class Answer(NamedTuple):
     error: str = ""
     result: Any = None
     """What the function returned, pickled on its way; None after an error."""
+    kind: str = ""
+    """The name of the error's class."""
 
 
 class Errands:
@@ -44,6 +46,7 @@ class Errands:
     def __init__(self, open_storage: Callable[[], Storage]) -> None:
         self._open_storage = open_storage
         self._connection, self._theirs = multiprocessing.Pipe()
+        self._is_dead = False
         self._selector = selectors.DefaultSelector()
         self._process: Any = None
         self._open: set[int] = set()
@@ -65,6 +68,8 @@ class Errands:
 
     def ask(self, doing: Doing, *arguments: Any) -> int:
         """Have it done; returns the number that its answer will carry. Raises as `begin` does."""
+        if self._is_dead:
+            self._replace()
         if self._process is None:
             self.begin()
         number, self._next = self._next, self._next + 1
@@ -92,6 +97,7 @@ class Errands:
             reason = f"the process that speaks to the storage has died ({self._process.exitcode})"
             answered += [Answer(number, reason) for number in sorted(self._open)]
             self._open.clear()
+            self._is_dead = True
             if self._selector.get_map():
                 self._selector.unregister(self._connection)
         return answered
@@ -106,6 +112,13 @@ class Errands:
         if self._open:
             self._process.kill()
         self._process.join()
+
+    def _replace(self) -> None:
+        """Have another process for what is asked from now on: somebody, or a lack of memory, has killed the last."""
+        self._process.join()
+        self._connection.close()
+        self._connection, self._theirs = multiprocessing.Pipe()
+        self._process, self._is_dead = None, False
 
     def _watch(self) -> None:
         """Have `fileno` tell of the pipe, also of its end: that once, and again for what is asked after it."""
@@ -138,7 +151,7 @@ def _serve(connection: Connection, is_fork: bool, open_storage: Callable[[], Sto
         try:
             answer = Answer(number, result=doing(storage, *arguments))
         except ScError as error:
-            answer = Answer(number, str(error))
+            answer = Answer(number, str(error), kind=type(error).__name__)
         _answer(connection, answer)
 
 

@@ -48,6 +48,10 @@ class MissingError(StorageError):
     """There is nothing at this place."""
 
 
+class BusyError(ScError):
+    """Somebody else executes some of these runs now."""
+
+
 class CloudError(ScError):
     """The cloud's API said no, or its machines did not come up."""
 

@@ -1,15 +1,20 @@
 """A plain batch as the executor wants it: one run after the other, and told of every end.
 
-    runs ─▶ chunk ─▶ errand: remove previous outputs ─▶ ready ─▶ executor ─▶ outcome ─▶ Tally, records
+    runs ─▶ chunk ─▶ errand: find what lies there ─▶ known ─▶ (a slot is free) ─▶ errand: remove it ─▶ ready ─▶ executor
+    executor ─▶ outcome ─▶ Tally, records
 
-A run whose outputs are written in place goes straight to `ready`: there the executor removes the old ones itself.
+What lies at a run's output path is removed when there is a free slot for it, and not before: an execution that is
+interrupted, in whatever way, leaves to all others what they had. While one errand is under way further slots become
+free, and the next errand is for all of them, so that a storage that answers slowly is asked no more often than it can
+answer. A run at whose output path nothing lies waits for nothing; where outputs are written in place the executor
+removes the old ones itself.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Optional
@@ -19,8 +24,9 @@ from sc.errands import Answer, Errands
 from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
 from sc.halting import Limit
+from sc.held_lease import HeldLease
 from sc.model import COMPLETED, FAILED, LOST, NOT_STORED, Counts, Outcome, Run
-from sc.previous_outputs import find_previous, remove_previous
+from sc.previous_outputs import Previous, find_previous, remove_previous
 from sc.records import PAUSE_SECONDS, Records
 from sc.storage import Storage
 
@@ -31,6 +37,9 @@ FAILURES = 5
 """So many of each kind are kept to be shown."""
 LAST_ERRANDS_SECONDS = 120.0
 """For the last records, after the last run has ended."""
+
+_ALL, _NONE = frozenset([0]), frozenset[int]()
+"""Of the one origin that a plain batch has."""
 
 Show = Callable[["Tally", Gauge], float]
 """Shows the state of things; returns in how many seconds it wants to do so again."""
@@ -98,9 +107,11 @@ class BatchFeed:
         show: Show,
         fresh_below: str = "",
         remote_output_path: str = "",
+        lease: Optional[HeldLease] = None,
     ) -> None:
         """Below `fresh_below`, if it is a place, lies nothing yet: nothing has to be removed there. Most of the runs
-        have their outputs below `remote_output_path`: what lies there already is looked for with one listing."""
+        have their outputs below `remote_output_path`: what lies there already is looked for with one listing. `lease`:
+        nobody else executes these runs as long as we have it."""
         self._runs: Iterator[Run] = iter(runs)
         self._tally = tally
         self._storage = storage
@@ -108,11 +119,15 @@ class BatchFeed:
         self._records = records
         self._show = show
         self._place = remote_output_path
+        self._lease = lease
         self._fresh = paths.join(fresh_below, "") if fresh_below else ""
         self._ready: deque[Run] = deque()
-        self._chunks: dict[int, list[Run]] = {}
-        self._chunk = FIRST_CHUNK
-        self._is_read = False
+        self._looking: dict[int, list[Run]] = {}
+        """Runs of which it is asked what lies at their output paths, by the number of the errand."""
+        self._known: deque[tuple[Run, Optional[Previous]]] = deque()
+        self._starting: dict[int, list[Run]] = {}
+        """Runs whose old outputs are being removed, by the number of the errand."""
+        self._chunk, self._is_read = FIRST_CHUNK, False
         self._storing: dict[int, tuple[str, bytes]] = {}
         """Records under way, by the number of the errand: a place, and what is to stand there."""
         self._unkept: dict[str, bytes] = {}
@@ -123,16 +138,19 @@ class BatchFeed:
         self.records_trouble = ""
         """Why records are not stored; empty if all are."""
 
-    def take(self) -> Optional[Task]:
-        """The next run whose old outputs are gone; none when too many have failed."""
-        if self._tally.is_broken:
+    def take(self, wanted: int = 1) -> Optional[Task]:
+        """The next run whose old outputs are gone; none when too many have failed, or nothing can be removed."""
+        if self._tally.is_broken or self.trouble:
             return None
-        if len(self._ready) <= CHUNK // 2 and not self._chunks and not self._is_read:
+        if len(self._known) <= CHUNK // 2 and not self._looking and not self._is_read:
             self._fetch()
+        if not self._ready and not self._starting:
+            self._clear(min(wanted, CHUNK))
         return Task(self._ready.popleft()) if self._ready else None
 
     def is_over(self) -> bool:
-        return self._tally.is_broken or (self._is_read and not self._ready and not self._chunks)
+        is_empty = not (self._looking or self._known or self._starting or self._ready)
+        return self._tally.is_broken or (self._is_read and is_empty)
 
     def fileno(self) -> Optional[int]:
         return self._errands.fileno()
@@ -141,7 +159,10 @@ class BatchFeed:
         self._hear(0)
 
     def revoked(self) -> frozenset[int]:
-        return frozenset()
+        return _ALL if self._lease is not None and self._lease.lost else _NONE
+
+    def is_in_doubt(self) -> bool:
+        return self._lease is not None and self._lease.is_in_doubt()
 
     def is_stopping(self) -> bool:
         return bool(self.trouble)
@@ -152,11 +173,14 @@ class BatchFeed:
 
     def tick(self, gauge: Gauge) -> float:
         self._keep_records()
-        return self._show(self._tally, gauge)
+        pause = self._show(self._tally, gauge)
+        return pause if self._lease is None else min(pause, self._lease.step())
 
     def finish(self, seconds: float = LAST_ERRANDS_SECONDS) -> None:
-        """Store the last records; waits for it, but no longer than this."""
+        """Store the last records, and let others have the runs; waits for it, but no longer than this."""
         self._keep_records(at_once=True)
+        if self._lease is not None:
+            self._lease.give_up()
         limit = time.monotonic() + seconds
         try:
             while self._errands.waiting and time.monotonic() < limit:
@@ -166,15 +190,30 @@ class BatchFeed:
                 self.records_trouble = "there was no time to store them"
 
     def _fetch(self) -> None:
+        """Look what lies at the output paths of the next runs."""
         chunk = list(islice(self._runs, self._chunk))
         self._is_read = len(chunk) < self._chunk
         self._chunk = CHUNK
         places = [run.remote_output_path for run in chunk]
         places = [place for place in places if self._may_have_outputs(place)]
         if places:
-            self._chunks[self._errands.ask(_forget, places, self._place)] = chunk
+            self._looking[self._errands.ask(find_previous, places, self._place)] = chunk
         else:
-            self._ready.extend(chunk)
+            self._known.extend((run, None) for run in chunk)
+
+    def _clear(self, wanted: int) -> None:
+        """Have removed what lies at the output paths of so many runs, which are about to start."""
+        runs: list[Run] = []
+        old: dict[str, Previous] = {}
+        while self._known and len(runs) < wanted:
+            run, previous = self._known.popleft()
+            runs.append(run)
+            if previous is not None:
+                old[run.remote_output_path] = previous
+        if old:
+            self._starting[self._errands.ask(remove_previous, old)] = runs
+        else:
+            self._ready.extend(runs)
 
     def _may_have_outputs(self, place: str) -> bool:
         """False for places where there can be none, and where the executor removes them itself."""
@@ -184,15 +223,24 @@ class BatchFeed:
 
     def _hear(self, seconds: float) -> None:
         for answer in self._errands.answers(seconds):
-            chunk = self._chunks.pop(answer.number, None)
-            if chunk is None:
+            if self._lease is not None and self._lease.hear(answer):
+                self.trouble = self.trouble or self._lease.lost
+                continue
+            chunk = self._looking.pop(answer.number, None)
+            runs = self._starting.pop(answer.number, None)
+            if chunk is None and runs is None:
                 self._records_answered(answer)
             elif answer.error:
                 self.trouble = answer.error
-            else:
-                self._ready.extend(chunk)
+            elif chunk is not None:
+                found: Mapping[str, Previous] = answer.result
+                self._known.extend((run, found.get(run.remote_output_path)) for run in chunk)
+            elif runs is not None:
+                self._ready.extend(runs)
 
     def _records_answered(self, answer: Answer) -> None:
+        if answer.number not in self._storing:  # the lease has been given up
+            return
         place, data = self._storing.pop(answer.number)
         if answer.error and all(place != other for other, _ in self._storing.values()):
             self._unkept[place] = data
@@ -212,10 +260,6 @@ class BatchFeed:
     def _store(self, place: str, data: bytes) -> None:
         self._unkept.pop(place, None)  # what stands there from now on has all of that
         self._storing[self._errands.ask(_put, place, data)] = place, data
-
-
-def _forget(storage: Storage, places: list[str], below: str) -> None:
-    remove_previous(storage, find_previous(storage, places, below))
 
 
 def _put(storage: Storage, place: str, data: bytes) -> None:

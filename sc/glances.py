@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 
 from sc import paths
 from sc.heartbeats import LAST_STATES, STATES
-from sc.storage import Storage
+from sc.storage import Entry, Storage
 
 _LONGEST_NUMBER = 12
 _FIELDS_BEFORE = 10
@@ -88,8 +88,13 @@ def glance_of(name: str) -> Optional[Glance]:
 
 def read_glances(storage: Storage, job_url: str) -> Mapping[str, Seen]:
     """The newest glance of each worker, by its id. One request for a thousand workers."""
+    return newest(storage.list(paths.glances(job_url)))
+
+
+def newest(entries: Iterable[Entry]) -> Mapping[str, Seen]:
+    """The same of what was listed."""
     found: dict[str, Seen] = {}
-    for entry in storage.list(paths.glances(job_url)):
+    for entry in entries:
         glance = glance_of(entry.place.rsplit("/", 1)[-1])
         if glance is None:
             continue

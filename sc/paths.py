@@ -58,6 +58,30 @@ def records(job_url: str, worker_id: str, sequence: int) -> str:
     return join(job_url, "records", f"{worker_id}-{sequence}.jsonl")
 
 
+def leases(job_url: str) -> str:
+    return join(job_url, "leases")
+
+
+def lease(job_url: str, execution_id: str) -> str:
+    """Who executes some runs, as `sc.leases` has it."""
+    return join(job_url, "leases", f"{execution_id}.json")
+
+
+def job_lease(job_url: str, execution_id: str) -> str:
+    """Who has started a job."""
+    return join(job_url, "leases", f"{execution_id}.job")
+
+
+def taken_lease(job_url: str, execution_id: str) -> str:
+    """The lease was over, and somebody else has had some of its runs."""
+    return join(job_url, "leases", f"{execution_id}.taken")
+
+
+def leased_runs(job_url: str, execution_id: str) -> str:
+    """Which runs these are."""
+    return join(job_url, "leases", f"{execution_id}.runs")
+
+
 def log(job_url: str, worker_id: str) -> str:
     return join(job_url, "logs", worker_id)
 

@@ -45,7 +45,7 @@ class OneByOne:
         self._fetch = fetch
         self._tails: list[FileTail] = []
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         if self._tails:
             return None
         task = self._inner.take()
@@ -66,7 +66,10 @@ class OneByOne:
         self._inner.read_news()
 
     def revoked(self) -> frozenset[int]:
-        return frozenset()
+        return self._inner.revoked()
+
+    def is_in_doubt(self) -> bool:
+        return self._inner.is_in_doubt()
 
     def is_stopping(self) -> bool:
         return self._inner.is_stopping()
@@ -95,7 +98,7 @@ class ListFeed:
         self._runs = runs
         self._next = next(runs, None)
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         run, self._next = self._next, next(self._runs, None)
         return None if run is None else Task(run)
 
@@ -110,6 +113,9 @@ class ListFeed:
 
     def revoked(self) -> frozenset[int]:
         return frozenset()
+
+    def is_in_doubt(self) -> bool:
+        return False
 
     def is_stopping(self) -> bool:
         return False

@@ -42,6 +42,9 @@ ARROWS: Mapping[str, set[str]] = {
             "reports",
             "documents",
             "errands",
+            "held_lease",
+            "holder",
+            "leases",
             "storage",
             "__version__",
         ),
@@ -67,7 +70,19 @@ ARROWS: Mapping[str, set[str]] = {
         "staging",
         "storage",
     },
-    "feed": {"errands", "executor", "halting", "previous_outputs", "records", "storage"},
+    "feed": {
+        "errands",
+        "executor",
+        "halting",
+        "held_lease",
+        "previous_outputs",
+        "records",
+        "storage",
+    },
+    "held_lease": {"errands", "leases"},
+    "leases": {"holder", "job_leases", "run_index", "storage"},
+    "job_leases": {"codes", "glances", "storage"},
+    "holder": set(),
     "machine": {"executor"},
     "executor": set(),
     "fleets": {"heartbeats", "storage"},  # whoever waits for machines reads their first report
@@ -128,6 +143,7 @@ EXCEPTIONS: Mapping[str, int] = {}
 CLOCKS = (
     "commands/*",
     "worker*",
+    "held_lease.py",  # an errand's other end, beside the feed
     "feed.py",  # the edge of a run on this machine, as the worker is that of a job
     "executor/*",  # but not the scheduler, see below
     "storage/*",  # patience with a server

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,7 +111,8 @@ def _find(args: argparse.Namespace) -> Found:
     base = args.file_syncs_base_dir_url or split.file_syncs_base_dir_url or ""
     plain = _work(args.recipe, file, split, extra, base)
     check_gpus(args.recipe, plain.gpus, file.recipe)
-    work = replace(plain, max_failures=args.max_failures)
+    outputs = partial(_output_paths, split.parts)
+    work = replace(plain, max_failures=args.max_failures, outputs=outputs)
     return Found(file, work, split.parts)
 
 
@@ -131,6 +133,14 @@ def _work(
         gpus.append(batch.gpus)
     sync, needs = [*split.sync, *extra], GpuNeeds.together(gpus)
     return Work(place, nprocs, len(split.parts), runs, sync, base, gpus=needs)
+
+
+def _output_paths(parts: Sequence[str]) -> Iterator[str]:
+    from sc.documents import read_batch
+
+    for path in parts:
+        for run in read_batch(path).runs:
+            yield run.remote_output_path
 
 
 def _contents(found: Found) -> Iterator[bytes]:

@@ -7,13 +7,15 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sc import paths
 from sc.commands.arguments import add_max_failures, at_least
+from sc.commands.leasing import leased
 from sc.commands.longest import add_keep_order, known_times, tell_order
 from sc.commands.progress import Progress
 from sc.commands.signals import ended_politely
@@ -36,7 +38,7 @@ Examples:
 
 Runs every command of a batch here. What each printed and made goes below its output path: stdout,
 stderr, results/, and last of all status_code. Exit code: 0 all runs completed, 1 some failed,
-2 bad input, 3 the storage said no, 130 interrupted.
+2 bad input, 3 the storage said no or somebody else executes a run of it, 130 interrupted.
 """
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CHECKED_RUNS = 1000
@@ -126,31 +128,30 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage, plan: Pla
     from sc.executor.loop import execute
     from sc.feed import BatchFeed, Tally
     from sc.halting import limit_of
+    from sc.leases import Runs
     from sc.records import Records
     from sc.storage import open_storage
 
+    place = batch.remote_output_path
     total = min(len(batch.runs), args.max_jobs or len(batch.runs))
     tally = Tally(total=total, limit=limit_of(args.max_failures, total))
     shown = _Shown(Progress(is_terminal(os.environ), args.quiet))
-    shown.progress.tell(
-        f"sc: {_runs(total)}, {plan.nprocs} at a time, into {batch.remote_output_path}"
-    )
-    errands = Errands(open_storage)
-    feed = BatchFeed(
-        _ordered(args, batch, storage, total, shown.progress.tell),
-        tally,
-        storage,
-        errands,
-        Records(paths.job(batch.remote_output_path, args.name), worker_id()),
-        shown.show,
-        fresh_below=_fresh(storage, batch.remote_output_path),
-        remote_output_path=batch.remote_output_path,
-    )
+    shown.progress.tell(f"sc: {_runs(total)}, {plan.nprocs} at a time, into {place}")
+    runs = _ordered(args, batch, storage, total, shown.progress.tell)
+    errands, execution = Errands(open_storage), worker_id()
+    url = paths.job(place, args.name)
+    to_lease = Runs(place, partial(_output_paths, batch, total))
     try:
         errands.begin()
-        ending = execute(plan, feed, open_storage)
-        shown.progress.clear()
-        _keep_last_records(feed, ending)
+        with leased(storage, url, execution, to_lease, errands) as lease:
+            records = Records(url, execution)
+            fresh = _fresh(storage, place)
+            feed = BatchFeed(
+                runs, tally, storage, errands, records, shown.show, fresh, place, lease
+            )
+            ending = execute(plan, feed, open_storage)
+            shown.progress.clear()
+            _keep_last_records(feed, ending)
     finally:
         shown.progress.clear()
         errands.close()
@@ -160,6 +161,10 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage, plan: Pla
     if feed.trouble:
         raise StorageError(feed.trouble)
     return tally.exit_code(ending)
+
+
+def _output_paths(batch: Batch, total: int) -> Iterator[str]:
+    return (run.remote_output_path for run in islice(batch.runs, total))
 
 
 def _ordered(
@@ -217,9 +222,10 @@ def _plan(batch: Batch, gpus: tuple[str, ...]) -> Plan:
 
 
 def worker_id() -> str:
-    """Different for each time that a batch is run, on any machine."""
+    """Different for each time that a batch is run, on any machine: containers that start together may have the same
+    host name and process id."""
     host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-") or "host"
-    return f"{host[:40]}-{int(time.time()):x}-{os.getpid()}"
+    return f"{host[:40]}-{int(time.time()):x}-{os.getpid()}-{os.urandom(3).hex()}"
 
 
 def _runs(count: int) -> str:

@@ -31,7 +31,8 @@ Examples:
 BATCH is a batch file, a commands folder of split, or a job's URL; RUN a number, an output path, or
 the end of one. A run gets the same variables as on the job's machines, those of the job's recipe
 included. Exit code: 0 all of them completed, 1 some failed (each run's own code is told), 2 bad
-input, 3 the storage said no, 130 interrupted; with --shell 0.
+input, 3 the storage said no, or with --save somebody else executes a run, 130 interrupted; with
+--shell 0.
 """
 
 
@@ -212,7 +213,7 @@ def _rerun(
     with temporary_folder("sc-rerun-", tell) as folder:
         plan = _plan(around, folder)
         way = running_again.and_save if args.save else running_again.and_forget
-        code = way(plan, meant, chosen.runs, chosen.number, storage, folder, told)
+        code = way(plan, meant, chosen.runs, chosen.before, storage, folder, told)
     completed = told.codes.count(0)
     failed = len(told.codes) - completed
     if code == ExitCode.OK and failed:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Optional, Protocol
 
 from sc import paths
@@ -62,7 +63,7 @@ def and_forget(
     plan: Plan,
     meant: AtHand,
     runs: Iterator[Run],
-    count: int,
+    outputs: Collection[str],
     storage: Storage,
     folder: str,
     told: Told,
@@ -86,37 +87,49 @@ def and_save(
     plan: Plan,
     meant: AtHand,
     runs: Iterator[Run],
-    count: int,
+    outputs: Collection[str],
     storage: Storage,
     folder: str,
     told: Told,
 ) -> ExitCode:
-    """As `sc batch` does it: the old outputs go first, the new code comes last, and a record is kept."""
+    """As `sc batch` does it: the old outputs go first, the new code comes last, and a record is kept. `outputs` are the
+    output paths of the runs."""
     from sc.commands.batch import worker_id
+    from sc.commands.leasing import leased
     from sc.errands import Errands
     from sc.executor.loop import execute
     from sc.feed import BatchFeed, Tally
+    from sc.leases import Runs
     from sc.records import Records
-    from sc.rerunning import LOOK_SECONDS, OneByOne
+    from sc.rerunning import OneByOne
     from sc.storage import open_storage
 
     place = meant.batch.remote_output_path
     storage.check(place)
-    tally = Tally(total=count)
+    tally = Tally(total=len(outputs))
     errands = Errands(open_storage)
-    records = Records(meant.job_url or paths.job(place, NAME), worker_id())
-    inner = BatchFeed(runs, tally, storage, errands, records, lambda *_: LOOK_SECONDS, "", place)
-    places = _places(storage, folder)
-    feed = OneByOne(inner, told.echo, places, told.begin, told.end, lambda at: _get(storage, at))
+    url = meant.job_url or paths.job(place, NAME)
+    execution, to_lease = worker_id(), Runs(place, lambda: outputs)
+    records, places = Records(url, execution), _places(storage, folder)
     try:
         errands.begin()
-        ending = execute(plan, feed, open_storage)
-        inner.finish()
+        with leased(storage, url, execution, to_lease, errands) as lease:
+            inner = BatchFeed(runs, tally, storage, errands, records, _show, "", place, lease)
+            feed = OneByOne(inner, told.echo, places, told.begin, told.end, partial(_get, storage))
+            ending = execute(plan, feed, open_storage)
+            inner.finish()
     finally:
         errands.close()
     if inner.trouble:
         raise StorageError(inner.trouble)
     return tally.exit_code(ending)
+
+
+def _show(*_: object) -> float:
+    """There is no progress to be shown: the output of the run is."""
+    from sc.rerunning import LOOK_SECONDS
+
+    return LOOK_SECONDS
 
 
 def _places(storage: Storage, folder: str) -> Callable[[Run], Places]:

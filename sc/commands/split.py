@@ -116,6 +116,7 @@ def _intended(
         args.file_syncs_base_dir_url or "",
         args.max_failures,
         batch.gpus,
+        lambda: (run.remote_output_path for run in cut.selection.runs),
     )
     return intend(cut.file.recipe, work, storage, packing)
 

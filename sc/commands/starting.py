@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Optional
 
 from sc import paths
 from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line, tell
-from sc.errors import InputError
+from sc.errors import InputError, StorageError
 from sc.model import NO_GPUS
 
 if TYPE_CHECKING:
     from sc.fleets import Fleet, Launch
+    from sc.leases import Claimant
     from sc.model import GpuNeeds, Recipe, Run
     from sc.staging import Job, Synced
     from sc.storage import Storage
@@ -50,6 +53,8 @@ class Work:
     max_failures: str = ""
     """`N`, `N%`, or nothing."""
     gpus: GpuNeeds = NO_GPUS
+    outputs: Callable[[], Iterable[str]] = tuple
+    """The output paths of the runs, to be gone through once."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Intended:
     job: Job
     archives: Sequence[str]
     """Paths of the packed folders."""
+    claimant: Optional[Claimant] = None
+    """Who is to have the job's runs for it."""
 
 
 def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intended:
@@ -103,7 +110,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         max_failures=work.max_failures,
         nonce=os.urandom(8).hex(),
     )
-    return Intended(storage, fleet, launch, job, archives)
+    return Intended(storage, fleet, launch, job, archives, job_claimant(storage, url, work))
 
 
 def _check_places(storage: Storage, work: Work) -> None:
@@ -152,11 +159,14 @@ def _gpu_counts(recipe: Recipe) -> Iterator[tuple[str, int]]:
 def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
     """Stage the job and start its machines, as soon as the first parts are there.
 
-    If the other parts cannot be staged, the machines are ended again.
+    If the other parts cannot be staged, the machines are ended again. Raises BusyError, before any effect, if some of
+    the runs are being executed.
     """
     from sc.staging import clear, stage
 
     storage, url = intended.storage, intended.launch.job_url
+    if intended.claimant is not None:
+        intended.claimant.acquire_for_job(tell)
     clear(storage, url)
     is_launched = False
     program = None if intended.launch.recipe.is_local else intended.launch.program
@@ -172,7 +182,22 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
             tell("the job could not be written to its end: its machines are ended")
             for sentence in intended.fleet.stop(url, tell):
                 tell(sentence)
+        if intended.claimant is not None:
+            with suppress(StorageError):
+                intended.claimant.release_job()
         raise
+
+
+def job_claimant(storage: Storage, url: str, work: Work) -> Claimant:
+    """Whoever asks the storage whether a job may have its runs. Has no effect yet."""
+    from sc.commands.batch import worker_id
+    from sc.held_lease import awake_clock
+    from sc.holder import this_process
+    from sc.leases import Claimant, Lease, Runs
+
+    lease = Lease(worker_id(), this_process(time.time()))
+    runs = Runs(work.remote_output_path, work.outputs)
+    return Claimant(storage, url, lease, runs, awake_clock, time.sleep, starts_job=True)
 
 
 def packed(recipe: Recipe, work: Work, folder: str) -> tuple[list[str], tuple[Synced, ...]]:

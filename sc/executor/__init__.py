@@ -59,9 +59,12 @@ class Feed(Protocol):
     behind `fileno`.
     """
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         """The next run, or None if there is none now. Its old `status_code` is gone already,
-        except where outputs are written in place (there the keeper removes it)."""
+        except where outputs are written in place (there the keeper removes it).
+
+        `wanted`: so many could start at this moment; whoever removes old codes may do so for all of these at once.
+        """
 
     def is_over(self) -> bool:
         """True when `take` will never again return a run."""
@@ -74,6 +77,9 @@ class Feed(Protocol):
 
     def revoked(self) -> frozenset[int]:
         """Origins whose runs are to be stopped, because somebody else has them now."""
+
+    def is_in_doubt(self) -> bool:
+        """True while somebody else may have the runs: until that is known nothing is started or stored."""
 
     def is_stopping(self) -> bool:
         """True when no more runs are to be started and those that go on are to be stopped, as after SIGTERM."""

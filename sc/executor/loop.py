@@ -84,7 +84,7 @@ class Loop:
             now = time.monotonic()
             self._obey()
             self._lose_patience(now)
-            for task, outcome in self._stores.step(now):
+            for task, outcome in self._stores.step(now, self._feed.is_in_doubt()):
                 self._scheduler.release(task.run)
                 self._feed.ended(task, outcome)
             self._start_runs(now)
@@ -156,9 +156,11 @@ class Loop:
     def _start_runs(self, now: float) -> None:
         if self._is_stopping() or self._stores.is_cut_off() or self._stores.is_full():
             return
+        if self._feed.is_in_doubt():
+            return
         while True:
             while self._scheduler.wants_runs():
-                task = self._feed.take()
+                task = self._feed.take(self._scheduler.count_wanted())
                 if task is None:
                     break
                 self._accept(task, now)

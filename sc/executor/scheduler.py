@@ -87,6 +87,11 @@ class Scheduler:
             return True
         return len(self._ready) < LOOK_AHEAD * self._nprocs and self._fitting() is None
 
+    def count_wanted(self) -> int:
+        """How many runs could start now, if each of them needs no more than a slot. Where runs ask for GPUs, one: it
+        may have to wait for them."""
+        return 1 if self._gpus.size else max(1, len(self._free_ranks) - len(self._ready))
+
     def add(self, task: Task) -> None:
         self._ready.append(Waiting(task))
 

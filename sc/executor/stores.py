@@ -153,8 +153,8 @@ class Stores:
 
     # What the loop asks
 
-    def step(self, now: float) -> list[Verdict]:
-        """Hand out what is to be stored; returns the runs for which all is said."""
+    def step(self, now: float, is_in_doubt: bool = False) -> list[Verdict]:
+        """Hand out what is to be stored, if it surely is ours; returns the runs for which all is said."""
         self._look(now)
         if now >= self._deadline():
             self._abandon(are_redone=self._plan.are_runs_redone)
@@ -164,7 +164,7 @@ class Stores:
                 self._abandon(hopeless)
             else:
                 self._give_up(hopeless)
-        while self._has_free_saver():
+        while not is_in_doubt and self._has_free_saver():
             save = self._queue.next(now)
             if save is None:
                 break

@@ -90,7 +90,7 @@ class Desk:
 
     # The executor's side
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         """The next run; asks for more in time."""
         task = self._queue.popleft() if self._queue else None
         if task is None or len(self._queue) < self._pace.runs_while_asking(self._clock()):
@@ -110,6 +110,10 @@ class Desk:
 
     def revoked(self) -> frozenset[int]:
         return self._all_revoked
+
+    def is_in_doubt(self) -> bool:
+        """What was not renewed in time is revoked instead."""
+        return False
 
     def is_stopping(self) -> bool:
         return bool(self._halt or self.refusal)

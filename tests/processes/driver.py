@@ -32,7 +32,7 @@ class ListFeed:
         self._is_over = False
         self._turns = self._ticks = 0
 
-    def take(self) -> Optional[Task]:
+    def take(self, wanted: int = 1) -> Optional[Task]:
         task = next(self._runs, None)
         self._is_over = task is None
         return task
@@ -49,6 +49,9 @@ class ListFeed:
     def revoked(self) -> frozenset[int]:
         self._turns += 1  # the loop asks once a turn
         return frozenset([1]) if (self._told.parent / "revoke").exists() else frozenset()
+
+    def is_in_doubt(self) -> bool:
+        return False
 
     def is_stopping(self) -> bool:
         return False

@@ -91,11 +91,11 @@ def feeding(
         errands.close()
 
 
-def take(feed: BatchFeed) -> Optional[Task]:
+def take(feed: BatchFeed, wanted: int = 1) -> Optional[Task]:
     """The next run, as soon as it is there."""
     limit = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < limit:
-        task = feed.take()
+        task = feed.take(wanted)
         if task is not None or feed.is_over() or feed.is_stopping():
             return task
         feed.read_news()
@@ -120,19 +120,20 @@ def test_an_errand_answers_with_what_its_function_returned(tmp_path: Path) -> No
             answers += errands.answers(LIMIT_SECONDS)
     finally:
         errands.close()
-    assert answers[0] == (numbers[0], "", {place: Previous(True, ("results/x",))})
+    assert answers[0] == Answer(numbers[0], "", {place: Previous(True, ("results/x",))})
     assert (answers[1].number, answers[1].result) == (numbers[1], None)
     assert answers[1].error
 
 
 @pytest.mark.parametrize("opening", [near, far])
+@pytest.mark.parametrize("wanted", [1, 7, 2 * CHUNK])
 @pytest.mark.parametrize("count", [1, FIRST_CHUNK, FIRST_CHUNK + CHUNK + 7])
 def test_every_run_is_handed_out_once_in_order(
-    tmp_path: Path, opening: Callable[[], Storage], count: int
+    tmp_path: Path, opening: Callable[[], Storage], count: int, wanted: int
 ) -> None:
     with feeding(tmp_path, count, opening) as (feed, _):
         taken = []
-        while (task := take(feed)) is not None:
+        while (task := take(feed, wanted)) is not None:
             taken.append(Path(task.run.remote_output_path).name)
         assert taken == [str(number) for number in range(count)]
         assert feed.is_over()
@@ -150,16 +151,35 @@ def test_old_outputs_are_gone_before_their_run_is_handed_out(tmp_path: Path) -> 
             assert [path for path in output.rglob("*") if path.is_file()] == [output / "notes"]
 
 
-def test_if_old_codes_cannot_be_removed_nothing_is_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_only_runs_for_which_there_is_a_slot_lose_their_old_codes(
+    tmp_path: Path, wanted: int
+) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "status_code").write_text("0")
+    with feeding(tmp_path, 10, far) as (feed, _):
+        for started in range(1, wanted + 1):
+            assert take(feed, wanted + 1 - started) is not None
+            left = [path.parent.name for path in sorted(tmp_path.glob("*/status_code"))]
+            assert left == [str(number) for number in range(wanted, 10)]
+
+
+def test_a_run_whose_old_code_cannot_be_removed_is_not_started_nor_any_after_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1/status_code").write_text("0")
     with feeding(tmp_path, 3, broken) as (feed, _):
+        assert take(feed) is not None
         assert take(feed) is None
         assert feed.is_stopping()
         assert "s3:DeleteObject" in feed.trouble
 
 
-def test_where_nothing_lies_yet_nothing_is_removed(tmp_path: Path) -> None:
+def test_where_nothing_lies_yet_nothing_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/status_code").write_text("0")
     with feeding(tmp_path, 3, broken, str(tmp_path)) as (feed, _):
         assert take(feed) is not None
         assert feed.trouble == ""
@@ -214,8 +234,8 @@ def test_records_are_not_waited_for_for_ever(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_what_was_answered_by_a_process_that_then_died_is_told_once(tmp_path: Path) -> None:
-    with feeding(tmp_path, 1, far) as (feed, _):
+def test_a_process_that_has_died_is_replaced_for_what_is_asked_next(tmp_path: Path) -> None:
+    with feeding(tmp_path, 1, moody) as (feed, _):
         assert feed.take() is None
         wait_until(partial(has_news, feed), "the old code is gone")
         kill_the_other_process()
@@ -224,11 +244,16 @@ def test_what_was_answered_by_a_process_that_then_died_is_told_once(tmp_path: Pa
         task = feed.take()
         assert task is not None
         feed.ended(task, outcome(task.run.remote_output_path))
+        (tmp_path / "stuck").touch()
         feed.tick(NOW)
-        assert has_news(feed)
-        assert has_trouble(feed)
+        kill_the_other_process()
+        wait_until(partial(has_trouble, feed), "it is told that this was lost")
         assert "has died (-9)" in feed.records_trouble
         assert not has_news(feed)
+        (tmp_path / "stuck").unlink()
+        feed.finish()
+        assert feed.records_trouble == ""
+        assert list((tmp_path / ".sc/batch/records").iterdir())
 
 
 def has_news(feed: BatchFeed) -> bool:

@@ -1,0 +1,43 @@
+"""What a job has of the runs of its batch: all that have not ended since it was started, while it has workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from sc.codes import THREADS, Ended, read_code
+from sc.glances import newest
+from sc.storage import Entry, Storage
+
+BOOT_SECONDS = 600.0
+"""What the first machine of a job may take until its worker says something."""
+SILENT_SECONDS, NEAR_SILENT_SECONDS = 75.0, 15.0
+"""A worker that has said nothing for so long is taken for lost (see `sc.observing`); NEAR: where it is a folder."""
+MOST_CODES = 1000
+"""Of so many runs it is asked whether they have ended; if there are more, it is taken that one of them has not."""
+_CLOCK_STEP_SECONDS = 2.0
+"""S3 tells whole seconds."""
+
+
+def may_work(age_seconds: float, glances: Iterable[Entry], is_near: bool) -> bool:
+    """True while one of the workers of a job of that age says something, and before the first one does."""
+    silent = NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
+    seen = newest(glances).values()
+    if not seen:
+        return age_seconds < BOOT_SECONDS
+    return any(not one.glance.is_last and one.age_seconds < silent for one in seen)
+
+
+def have_ended(storage: Storage, age_seconds: float, places: Iterator[str]) -> bool:
+    """True if these runs have ended since the job was started: it will not touch them any more."""
+    some = list(islice(places, MOST_CODES + 1))
+    if len(some) > MOST_CODES:
+        return False
+    with ThreadPoolExecutor(THREADS) as threads:
+        ended = threads.map(lambda place: read_code(storage, place), some)
+        return all(one is not None and _is_younger(one, age_seconds) for one in ended)
+
+
+def _is_younger(code: Ended, seconds: float) -> bool:
+    return code.is_age_sure and code.age_seconds + _CLOCK_STEP_SECONDS < seconds
