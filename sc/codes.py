@@ -26,9 +26,9 @@ from sc.run_index import RunIndex
 from sc.storage import Entry, Storage
 from sc.storage.places import escaped_key
 
-NONE, GARBAGE, NOT_STORED = -1, -2, -3
-"""What stands for no code, for a `status_code` that holds something else than a code, and, among records, for a run
-that has ended, and whose outputs could not be stored."""
+NONE, GARBAGE, NOT_STORED, CHANGED = -1, -2, -3, -4
+"""What stands for no code, for a `status_code` that holds something else than a code, and, where records are known too,
+for a run that has ended, and whose outputs could not be stored, and for outputs that another command has left."""
 THREADS = 16
 _CODE_OF_TAG = {hashlib.md5(str(code).encode()).hexdigest(): code for code in range(256)}
 _PAGE = 1000

@@ -20,7 +20,7 @@ from sc import paths
 from sc.claims import LEASE_SECONDS
 from sc.errors import InputError, MissingError, StorageError
 from sc.halting import is_limit
-from sc.model import NO_GPUS, GpuNeeds, Run, is_count, is_number
+from sc.model import NO_GPUS, Given, GpuNeeds, Run, is_count, is_number
 from sc.storage import Storage
 
 LOCAL_LEASE_SECONDS = 30.0
@@ -84,6 +84,11 @@ class Job:
     """`N` or `N%`: with so many failures nothing more is started. Empty: whatever happens."""
     gpus: GpuNeeds = NO_GPUS
     """Of the whole batch."""
+
+    @property
+    def given(self) -> Given:
+        """What its runs get of the recipe."""
+        return Given(self.environment_variables, self.working_directory)
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), ensure_ascii=True, indent=1).encode()

@@ -45,7 +45,7 @@ def prepare(args: argparse.Namespace, storage: Storage) -> Cut:
     sync = tuple(check_sync(word) for word in args.sync)
     file, batch = _read(args, storage)
     storage.check(batch.remote_output_path)
-    commands, standing = _known(args, batch, storage)
+    commands, standing = _known(args, file, batch, storage)
     selection = select(
         batch.runs,
         standing,
@@ -111,13 +111,13 @@ def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch
 
 
 def _known(
-    args: argparse.Namespace, batch: Batch, storage: Storage
+    args: argparse.Namespace, file: RecipeFile, batch: Batch, storage: Storage
 ) -> tuple[Commands, Optional[Callable[[Run], Standing]]]:
     """What earlier jobs tell of the runs; how each ended only if that matters."""
     from sc.standing import read_commands, read_standings
 
     if args.skip_completed or args.skip_failures:
-        return read_standings(storage, batch)
+        return read_standings(storage, batch, file.recipe.given)
     return read_commands(storage, batch), None
 
 

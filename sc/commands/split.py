@@ -31,7 +31,7 @@ Examples:
 
 Cuts a batch into parts, each of which one machine executes at a time, and writes them as 0.json,
 1.json … with a recipe.yaml into COMMANDS_DIR. Everything is scheduled unless an option skips it.
-A run whose command has changed since it ended is never skipped.
+A run whose command, folder, environment or GPUs have changed since it ended is never skipped.
 """
 
 
