@@ -153,7 +153,11 @@ def write(args: argparse.Namespace, cut: Cut) -> Iterator[bytes]:
     names = map(commands_folder.part_name, range(len(cut.sizes)))
     lines = [f"sc batch {shlex.quote(paths.join(remote, name))}" for name in names]
     document = {**cut.file.raw, "spec": {**cut.file.raw["spec"], "command": lines}}
-    notes = {"sync": list(cut.sync), "file_syncs_base_dir_url": args.file_syncs_base_dir_url}
+    notes = {
+        "sync": list(cut.sync),
+        "file_syncs_base_dir_url": args.file_syncs_base_dir_url,
+        "folder": os.getcwd(),
+    }
     runs = cut.selection.runs
     if cut.times.is_useful:
         runs = longest_first(runs, cut.times.classes)

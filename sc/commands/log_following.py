@@ -82,7 +82,8 @@ def follow_run(
 
     _follow(tail, ended, _longest(storage, remote_output_path), as_json, pause)
     code = code_of(found)
-    remark = meant.judged(storage, code).remark
+    judged = meant.judged(storage, code)
+    remark = "" if judged.code == CHANGED else judged.remark
     tell(f"{remote_output_path} ended: {outcome(code)}" + (f"; {remark}" if remark else ""))
     if as_json:
         from sc.reports import json_line

@@ -159,7 +159,9 @@ def _around(meant: at_hand.AtHand, storage: Storage) -> Around:
         return Around({}, None)
     url, job = found
     environment = read_environment(job.environment_variables, look_up)
-    folder = os.path.expanduser(job.working_directory) if job.working_directory else None
+    home = job.folder if os.path.isdir(job.folder) else ""
+    written = os.path.expanduser(job.working_directory or "")
+    folder = os.path.join(home, written) or None
     if folder is not None and not os.path.isdir(folder):
         tell(f"the job's working_directory {folder} is not here; runs begin in {os.getcwd()}")
         folder = None

@@ -117,6 +117,7 @@ def _intended(
         args.max_failures,
         batch.gpus,
         lambda: (run.remote_output_path for run in cut.selection.runs),
+        os.getcwd(),
     )
     return intend(cut.file.recipe, work, storage, packing)
 

@@ -55,6 +55,8 @@ class Work:
     gpus: GpuNeeds = NO_GPUS
     outputs: Callable[[], Iterable[str]] = tuple
     """The output paths of the runs, to be gone through once."""
+    folder: str = ""
+    """Where it was cut: a job of this machine begins there."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         lease_seconds=LOCAL_LEASE_SECONDS if is_here else LEASE_SECONDS,
         max_failures=work.max_failures,
         nonce=os.urandom(8).hex(),
+        folder=work.folder if recipe.is_local else "",
     )
     return Intended(storage, fleet, launch, job, archives, job_claimant(storage, url, work))
 
@@ -213,7 +216,8 @@ def packed(recipe: Recipe, work: Work, folder: str) -> tuple[list[str], tuple[Sy
     synced: list[Synced] = []
     for number, (source, below) in enumerate(map(split_sync, work.sync)):
         destination = os.path.join(recipe.working_directory or "", below)
-        if recipe.is_local and os.path.realpath(destination) == os.path.realpath(source):
+        here = os.path.join(work.folder, destination)
+        if recipe.is_local and os.path.realpath(here) == os.path.realpath(source):
             continue
         path = os.path.join(folder, f"{number}.tar.gz")
         synced.append(Synced(pack(source, path).sha256, destination, work.sync_base))
