@@ -79,7 +79,7 @@ def read_kinds(storage: Storage, failures: Iterator[tuple[str, int]]) -> Sequenc
 
 
 def _last_words(storage: Storage, remote_output_path: str) -> str:
-    from sc.grouping import last_line
+    from sc.last_words import last_line
 
     return last_line(_end_of(storage, remote_output_path))
 

@@ -86,9 +86,9 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
             "machines get a copy of sc.pyz, and this sc does not run from one; "
             "make it with ./build.sh, and start the job with dist/sc.pyz"
         )
-    fleet = pick(recipe, os.environ)
+    fleet, machines = pick(recipe, os.environ), max(1, min(recipe.scale, work.parts))
     facts = (program, sha256_of(program), handed_on(os.environ), work.gpus)
-    launch = Launch(url, recipe, max(1, min(recipe.scale, work.parts)), *facts)
+    launch = Launch(url, recipe, machines, *facts)
     _check_places(storage, work)
     fleet.check(launch)
     refuse_running(fleet, url)
