@@ -75,9 +75,8 @@ class Intended:
 
 def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intended:
     """Check everything, and pack what is to be synced into `folder`. Raises ScError; has no other effect."""
-    from sc.claims import LEASE_SECONDS
     from sc.fleets import Launch, pick
-    from sc.staging import LOCAL_LEASE_SECONDS, Job, is_fresh
+    from sc.staging import Job, is_fresh
 
     url = paths.job(work.remote_output_path, recipe.name)
     program = own_program()
@@ -94,7 +93,6 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     refuse_running(fleet, url)
     storage.check_conditions(url)
     archives, synced = packed(recipe, work, folder)
-    is_here = recipe.is_local and storage.local_path(url) is not None
     job = Job(
         name=recipe.name,
         remote_output_path=work.remote_output_path,
@@ -108,12 +106,20 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         start_script=recipe.start_script,
         environment_variables=recipe.environment_variables,
         synced=synced,
-        lease_seconds=LOCAL_LEASE_SECONDS if is_here else LEASE_SECONDS,
+        lease_seconds=_lease_seconds(storage, recipe, url),
         max_failures=work.max_failures,
         nonce=os.urandom(8).hex(),
         folder=work.folder if recipe.is_local else "",
     )
     return Intended(storage, fleet, launch, job, archives, job_claimant(storage, url, work))
+
+
+def _lease_seconds(storage: Storage, recipe: Recipe, url: str) -> float:
+    from sc.claims import LEASE_SECONDS
+    from sc.staging import LOCAL_LEASE_SECONDS
+
+    is_here = recipe.is_local and storage.local_path(url) is not None
+    return LOCAL_LEASE_SECONDS if is_here else LEASE_SECONDS
 
 
 def _check_places(storage: Storage, work: Work) -> None:
