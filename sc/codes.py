@@ -57,6 +57,10 @@ class Codes:
         found = self._codes[place] if place >= 0 else NONE
         return found if found >= 0 else None
 
+    def code_at(self, place: int) -> int:
+        """The same by the run's number in `index`; NONE for one that has not ended."""
+        return max(NONE, self._codes[place])
+
     @property
     def garbage(self) -> int:
         """How many hold something that is no code."""

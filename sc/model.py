@@ -113,6 +113,8 @@ def identity(run: Run, given: Given = NOTHING_GIVEN) -> str:
     env = run.env
     if given.environment_variables:
         env = {**given.environment_variables, **env}
+    elif given is NOTHING_GIVEN and not (env or run.gpus or run.working_directory):
+        return _hash_of(run.cmd, env)  # as of nearly all
     folder = _folder_of(given.working_directory, run.working_directory)
     if not folder and not run.gpus:
         return _hash_of(run.cmd, env)

@@ -147,13 +147,28 @@ class Commands:
         A record that tells of another code is not of what is stored now. Of a run of which no more than the path
         `is_known` there is nothing to compare.
         """
-        place = self._index.find(run.remote_output_path)
         code = NONE if stored is None else stored
+        return self._judge(run, code, self._index.find(run.remote_output_path), is_known)
+
+    def judge_all(self, codes: Codes) -> Iterator[tuple[Run, Judged]]:
+        """Every run of the batch, whose codes these are."""
+        if self.is_empty:
+            for run in self._runs:
+                code = codes.code(run.remote_output_path)
+                yield run, Judged(NONE if code is None else code)
+            return
+        for run in self._runs:
+            place = self._index.find(
+                run.remote_output_path
+            )  # one index is as the other, see RunIndex
+            yield run, self._judge(run, codes.code_at(place), place)
+
+    def _judge(self, run: Run, code: int, place: int, is_known: bool = True) -> Judged:
         if place < 0 or self._codes[place] != (NOT_STORED if code == NONE else code):
             return Judged(code)
         flags = self._flags[place]
         if is_known and self._hashes[place] != self._hash_of(run, flags):
-            return Judged(CHANGED, changed_remark(code)) if stored is not None else Judged(NONE)
+            return Judged(NONE) if code == NONE else Judged(CHANGED, changed_remark(code))
         if not flags & ~_BY_COMMAND and code != NONE:
             return Judged(code)
         remark = self._texts[self._remarks[place]]
@@ -225,9 +240,7 @@ def read_all(
 def read_codes_now(storage: Storage, batch: Batch, given: Optional[Given] = None) -> array[int]:
     """Of each run in the order of the batch 0 to 255; NONE, NOT_STORED, or CHANGED. Two bytes a run."""
     codes, commands = read_all(storage, batch, given)
-    return array(
-        "h", (commands.judge(run, codes.code(run.remote_output_path)).code for run in batch.runs)
-    )
+    return array("h", (judged.code for _, judged in commands.judge_all(codes)))
 
 
 def read_standings(

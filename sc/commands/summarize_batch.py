@@ -167,12 +167,14 @@ def _look_up(
 
     codes, remarks, table = array("h"), array("I"), Table(*_HEADERS)
     numbers, marked = {"": 0}, dict.fromkeys(_MARKS, 0)
-    for one in batch.runs:
-        known = commands.judge(one, found.code(one.remote_output_path))
+    for one, known in commands.judge_all(found):
         codes.append(known.code)
-        remarks.append(numbers.setdefault(known.remark, len(numbers)) if known.remark else 0)
-        for mark in _MARKS:
-            marked[mark] += getattr(known, mark)
+        remarks.append(0)
+        if known.remark:
+            remarks[-1] = numbers.setdefault(known.remark, len(numbers))
+        if known.ended_processes or known.unstored_files:
+            for mark in _MARKS:
+                marked[mark] += getattr(known, mark)
         status = _status(known.code)
         if status in statuses:
             table.measure(_cells(one, known.code, STATUSES[status]))
