@@ -131,7 +131,7 @@ def test_split_skips_no_run_of_which_something_that_decides_has_changed(
     head, run, spec = CHANGES[name]
     (tmp_path / "sub").mkdir()
     place = Place(program, tmp_path, str(tmp_path / "out"))
-    runs = [{"cmd": "true"}, {"cmd": ["sh", "-c", "exit 3"]}]
+    runs: list[dict[str, Any]] = [{"cmd": "true"}, {"cmd": ["sh", "-c", "exit 3"]}]
     place.recipe()
     place.batch(runs)
     place.sc("split", "r.json", "b.json", "cut", "--start", "--wait", code=1)
