@@ -26,9 +26,9 @@ from sc.run_index import RunIndex
 from sc.storage import Entry, Storage
 from sc.storage.places import escaped_key
 
-NONE, GARBAGE, NOT_STORED = -1, -2, -3
-"""What stands for no code, for a `status_code` that holds something else than a code, and, among records, for a run
-that has ended, and whose outputs could not be stored."""
+NONE, GARBAGE, NOT_STORED, CHANGED = -1, -2, -3, -4
+"""What stands for no code, for a `status_code` that holds something else than a code, and, where records are known too,
+for a run that has ended, and whose outputs could not be stored, and for outputs that another command has left."""
 THREADS = 16
 _CODE_OF_TAG = {hashlib.md5(str(code).encode()).hexdigest(): code for code in range(256)}
 _PAGE = 1000
@@ -56,6 +56,10 @@ class Codes:
         place = self.index.find(remote_output_path)
         found = self._codes[place] if place >= 0 else NONE
         return found if found >= 0 else None
+
+    def code_at(self, place: int) -> int:
+        """The same by the run's number in `index`; NONE for one that has not ended."""
+        return max(NONE, self._codes[place])
 
     @property
     def garbage(self) -> int:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Optional
 from sc.errors import InputError, StorageError
 
 MANIFEST, RECIPE = ".sc-split.json", "recipe.yaml"
+_TEXTS = ("file_syncs_base_dir_url", "folder")
 DEFAULT = "/tmp/commands"
 """Where Saturn Cloud's client writes, too."""
 
@@ -30,6 +31,8 @@ class Split(NamedTuple):
     sync: tuple[str, ...]
     """As `--sync` had them, with absolute sources."""
     file_syncs_base_dir_url: Optional[str]
+    folder: Optional[str] = None
+    """Where it was called; None: of a version that did not note it."""
 
 
 def part_name(number: int) -> str:
@@ -79,8 +82,8 @@ def write(
     """Replace what the last split left by this one; gives back each part when its file is there.
 
     To be iterated to its end: `recipe.yaml` is written then. Whoever starts machines on the way need not wait for
-    the last part. `notes` is what `read` gives back: `sync` and `file_syncs_base_dir_url`. Raises StorageError, on a
-    full disk say: then there is no recipe.
+    the last part. `notes` is what `read` gives back: `sync`, `file_syncs_base_dir_url` and `folder`. Raises
+    StorageError, on a full disk say: then there is no recipe.
     """
     try:
         os.makedirs(folder, exist_ok=True)
@@ -124,7 +127,8 @@ def read(recipe_path: str) -> Optional[Split]:
     missing = next((part for part in parts if not os.path.isfile(part)), None)
     if missing is not None:
         raise InputError(f"{missing} is missing beside {recipe_path}; run 'sc split' again")
-    return Split(parts, tuple(manifest.get("sync", [])), manifest.get("file_syncs_base_dir_url"))
+    base, called = manifest.get("file_syncs_base_dir_url"), manifest.get("folder")
+    return Split(parts, tuple(manifest.get("sync", [])), base, called)
 
 
 def _in(folder: str, name: str) -> str:
@@ -145,10 +149,10 @@ def _manifest(folder: str) -> Mapping[str, Any]:
 
 
 def _is_manifest(fields: Mapping[str, Any]) -> bool:
-    sync, base = fields.get("sync", []), fields.get("file_syncs_base_dir_url")
+    sync, *others = fields.get("sync", []), *map(fields.get, _TEXTS)
     has_sync = isinstance(sync, list) and all(isinstance(one, str) for one in sync)
-    has_base = base is None or isinstance(base, str)
-    return isinstance(fields.get("files"), list) and has_sync and has_base
+    has_texts = all(one is None or isinstance(one, str) for one in others)
+    return isinstance(fields.get("files"), list) and has_sync and has_texts
 
 
 def _is_ours(name: str) -> bool:

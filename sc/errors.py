@@ -52,6 +52,10 @@ class BusyError(ScError):
     """Somebody else executes some of these runs now."""
 
 
+class OutageError(StorageError):
+    """The storage gives no answer, or nothing but trouble, and has been asked for long enough."""
+
+
 class CloudError(ScError):
     """The cloud's API said no, or its machines did not come up."""
 

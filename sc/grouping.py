@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sc.last_words import BAR, LONGEST, visible, without_bars
 from sc.model import Outcome
 
 GROUPS = 8
 """So many kinds of failure are told apart by one worker; what comes later is counted as `OTHERS`."""
-LONGEST = 300
-"""Characters of a line that count; what is behind them does not tell kinds apart."""
 OTHERS = "other errors"
 
 _NAME = r"[^\s/'\"`:;,()<>\[\]{}]+"
@@ -29,6 +28,9 @@ _FOLDS = (
     (re.compile(r"\b0[xX][0-9a-fA-F]+"), "#"),
     (re.compile(r"\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{6,}\b"), "#"),
     (re.compile(r"\d+(?:[.,:]\d+)*(?:[eE][+-]?\d+)?"), "#"),
+    (re.compile(r"#\s?(?:[kKMGT]i?)?B\b"), "#B"),
+    (re.compile(r"#\s?(?:[nuµm]?s|sec|min|m|h)\b"), "#s"),
+    (re.compile(r"([=*.~_+-])\1{3,}"), r"\1\1\1"),  # as long as a terminal is wide
     (re.compile(r"#(?:[-_T ]?#)+"), "#"),
     (re.compile(r"\s+"), " "),
 )
@@ -42,19 +44,12 @@ _OF_SHELLS = {  # what sh(1) means by them; it has run, so that "could not be st
 
 
 def fold(line: str) -> str:
-    """The line without what makes two of a kind differ: numbers and hex are `#`, paths `/…`, URLs `…`."""
-    text = line[:LONGEST].strip()
+    """The line without what makes two of a kind differ: numbers and hex are `#`, paths `/…`, URLs `…`, progress bars
+    `[…]`; colours are gone."""
+    text = without_bars(visible(line)[:LONGEST]).strip()
     for pattern, sign in _FOLDS:
         text = pattern.sub(sign, text)
     return text
-
-
-def last_line(data: bytes) -> str:
-    """The last line of some output in which there is anything, as far as it counts."""
-    for line in reversed(data.decode("utf-8", "replace").splitlines()):
-        if line.strip():
-            return line.strip()[:LONGEST]
-    return ""
 
 
 def why(outcome: Outcome) -> str:
@@ -72,10 +67,12 @@ def why(outcome: Outcome) -> str:
 
 def kind_of(outcome: Outcome) -> str:
     """The text by which a failed run is counted: its own last words, unless the way it ended says more."""
-    if outcome.error_line and outcome.cause in ("exit", "not-started"):
-        return fold(outcome.error_line)
-    if outcome.error_line and outcome.cause == "signal":
-        return f"{fold(outcome.error_line)} ({why(outcome)})"
+    said = fold(outcome.error_line)
+    said = "" if said == BAR else said  # how far it came does not tell why it failed
+    if said and outcome.cause in ("exit", "not-started"):
+        return said
+    if said and outcome.cause == "signal":
+        return f"{said} ({why(outcome)})"
     return fold(outcome.reason) if outcome.reason else why(outcome)
 
 

@@ -1,4 +1,4 @@
-"""What the records of a batch tell, as columns: about 50 bytes for each ended run, and nothing else.
+"""What the records of a batch tell, as columns: about 60 bytes for each ended run, and nothing else.
 
 A row is a record: a run that was done twice has two. `last` finds the one that counts.
 """
@@ -16,12 +16,13 @@ from sc import paths
 from sc.errors import MissingError
 from sc.grouping import Groups, kind_of
 from sc.heartbeats import heartbeat_of
-from sc.model import NOT_STORED, Outcome
+from sc.model import NOT_STORED, NOTHING_GIVEN, Given, Outcome, Run, command_hash, identity
 from sc.run_index import path_key
 from sc.storage import Storage
 
 MOST_KINDS = 500
 MOST_REMARKS = 10_000
+_NOBODYS = 2**64 - 1
 _THREADS = 8
 _AHEAD = 8
 """A full file of records is two megabytes."""
@@ -44,7 +45,11 @@ class Worker(NamedTuple):
 class History:
     """The records, in the order in which they were read."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Optional[Given] = None) -> None:
+        """`given` is what the recipe says, where one is at hand; see `sc.standing.Commands`."""
+        self._given = NOTHING_GIVEN if given is None else given
+        self._has_recipe = given is not None
+        self._hashes, self._are_of_commands = array("Q"), array("B")
         self.started, self.ended = array("d"), array("d")
         self.codes = array("h")
         """-1 where none was stored."""
@@ -86,6 +91,9 @@ class History:
         self.ranks.append(outcome.rank)
         self._kind_rows.append(self._kind(outcome) if code else -1)
         self._keys.append(path_key(outcome.remote_output_path))
+        known = outcome.identity if self._has_recipe else outcome.own_identity or outcome.identity
+        self._hashes.append(_number(known or outcome.command_hash))
+        self._are_of_commands.append(not known)
         self._order = None
 
     def last(self, remote_output_path: str) -> Optional[int]:
@@ -101,6 +109,12 @@ class History:
         if place < 0 or self._sorted_keys[place] != key:
             return None
         return self._order[place]
+
+    def is_of(self, row: int, run: Run) -> bool:
+        """Whether a record of that run's output path is of this very run, and not of another command."""
+        is_old = self._are_of_commands[row]
+        now = command_hash(run) if is_old else identity(run, self._given)
+        return self._hashes[row] == int(now, 16)
 
     def seconds(self, row: int) -> float:
         return self.ended[row] - self.started[row]
@@ -133,9 +147,11 @@ class History:
         return number
 
 
-def read_history(storage: Storage, job_urls: Sequence[str]) -> History:
+def read_history(
+    storage: Storage, job_urls: Sequence[str], given: Optional[Given] = None
+) -> History:
     """The records of these jobs."""
-    history = History()
+    history = History(given)
     places = (
         entry.place
         for url in job_urls
@@ -200,3 +216,12 @@ def _get(storage: Storage, place: str) -> bytes:
         return storage.get(place)
     except MissingError:
         return b""
+
+
+def _number(digits: str) -> int:
+    """Of a hash, out of JSON that others may have written; for what is none, one that is nobody's."""
+    try:
+        number = int(digits, 16)
+    except ValueError:
+        return _NOBODYS
+    return number if 0 <= number < 2**64 else _NOBODYS

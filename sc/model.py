@@ -83,13 +83,50 @@ def command_text(cmd: Command) -> str:
     return cmd if isinstance(cmd, str) else shlex.join(cmd)
 
 
-def command_hash(run: Run) -> str:
-    """What decides whether a run is still the same: its command and its own environment.
+class Given(NamedTuple):
+    """What a recipe gives to each run of a job, as it is written there."""
 
-    16 hexadecimal digits of SHA-256. Two runs with equal hashes do the same work.
+    environment_variables: Mapping[str, str] = _NO_ENV
+    """A value that begins with `ssm:` is the name of a parameter; what is found under it is nowhere in here."""
+    working_directory: Optional[str] = None
+
+
+NOTHING_GIVEN = Given()
+
+
+def command_hash(run: Run) -> str:
+    """A hash of the run's command and its own environment: 16 hexadecimal digits of SHA-256.
+
+    Versions before `identity` compared runs by it.
     """
-    is_plain = isinstance(run.cmd, str) and not run.env  # as nearly all are
-    text = str(run.cmd) if is_plain else to_json([run.cmd, sorted(run.env.items())])
+    return _hash_of(run.cmd, run.env)
+
+
+def identity(run: Run, given: Given = NOTHING_GIVEN) -> str:
+    """A hash of all that the files say about what a run does: two with equal ones do the same work.
+
+    Of its command, the environment that batch and recipe give it, the folder where it begins, and its GPUs; not of how
+    long, how often or where to it runs. The folder counts as it is written, not as this machine resolves it, so
+    that the same files are the same runs from wherever they are used. Where neither folder nor GPUs are named it equals
+    the `command_hash` of a run that has the whole environment for its own.
+    """
+    env = run.env
+    if given.environment_variables:
+        env = {**given.environment_variables, **env}
+    elif given is NOTHING_GIVEN and not (env or run.gpus or run.working_directory):
+        return _hash_of(run.cmd, env)  # as of nearly all
+    folder = _folder_of(given.working_directory, run.working_directory)
+    if not folder and not run.gpus:
+        return _hash_of(run.cmd, env)
+    return _digits(to_json([run.cmd, sorted(env.items()), folder, float(run.gpus or 0)]))
+
+
+def _hash_of(cmd: Command, env: Mapping[str, str]) -> str:
+    is_plain = isinstance(cmd, str) and not env  # as nearly all are
+    return _digits(str(cmd) if is_plain else to_json([cmd, sorted(env.items())]))
+
+
+def _digits(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -136,6 +173,18 @@ class GpuNeeds(NamedTuple):
 NO_GPUS = GpuNeeds()
 
 
+def _folder_of(*written: Optional[str]) -> str:
+    """A folder below a folder, by their texts alone; `./a//b/` is `a/b`, and where nothing is said it is empty."""
+    whole = ""
+    for one in written:
+        if one:
+            whole = one if one.startswith(("/", "~")) else f"{whole}/{one}" if whole else one
+    if not whole:
+        return ""
+    names = [name for name in whole.split("/") if name not in ("", ".")]
+    return "/" * whole.startswith("/") + "/".join(names)
+
+
 @dataclass(frozen=True)
 class Batch:
     """A file of runs.
@@ -180,6 +229,11 @@ class Recipe:
     """Keys of Saturn Cloud recipes that mean nothing here; told in one line."""
 
     @property
+    def given(self) -> Given:
+        """What the runs of its job get."""
+        return Given(self.environment_variables, self.working_directory)
+
+    @property
     def is_local(self) -> bool:
         return self.instance_types == ("local",)
 
@@ -220,6 +274,10 @@ class Outcome(NamedTuple):
     """Processes that were still running when the command exited, and were ended; `reason` names them."""
     unstored_files: int = 0
     """Files among the results that could not be stored; `reason` names them."""
+    identity: str = ""
+    """What `identity` says of the run with what its job's recipe gives; empty in records of versions before it."""
+    own_identity: str = ""
+    """The same without the recipe, if that makes a difference; empty if it makes none."""
 
     @property
     def status(self) -> str:
@@ -254,11 +312,18 @@ class Outcome(NamedTuple):
         times = outcome.started, outcome.ended
         has_numbers = all(map(is_count, counts)) and all(map(is_number, times))
         texts = [outcome.remote_output_path, outcome.command_hash, outcome.machine]
-        texts += [outcome.reason, outcome.error_line]
+        texts += [outcome.reason, outcome.error_line, outcome.identity, outcome.own_identity]
         has_texts = all(isinstance(text, str) for text in texts)
         if not (is_record and has_numbers and has_texts):
             raise ValueError("not a record of a run")
         return outcome
+
+
+def identities(run: Run, given: Given) -> tuple[str, str]:
+    """The fields `identity` and `own_identity` of an Outcome."""
+    own = identity(run)
+    whole = own if given == NOTHING_GIVEN else identity(run, given)
+    return whole, "" if own == whole else own
 
 
 @dataclass

@@ -86,6 +86,15 @@ def remarks(total: int, ended_processes: int, unstored_files: int) -> list[str]:
     return told
 
 
+def another_command(count: int) -> str:
+    """Of runs of a batch that was edited: `2 runs have the outputs of another command`, and what that means."""
+    word = "has" if count == 1 else "have"
+    return (
+        f"{runs(count)} {word} the outputs of another command (command, folder, environment or GPUs "
+        "have changed since)"
+    )
+
+
 def parts(count: int) -> str:
     """`1 part`, `20 parts`."""
     return f"{count:,} part" + ("" if count == 1 else "s")

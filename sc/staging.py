@@ -20,7 +20,7 @@ from sc import paths
 from sc.claims import LEASE_SECONDS
 from sc.errors import InputError, MissingError, StorageError
 from sc.halting import is_limit
-from sc.model import NO_GPUS, GpuNeeds, Run, is_count, is_number
+from sc.model import NO_GPUS, Given, GpuNeeds, Run, is_count, is_number
 from sc.storage import Storage
 
 LOCAL_LEASE_SECONDS = 30.0
@@ -84,6 +84,14 @@ class Job:
     """`N` or `N%`: with so many failures nothing more is started. Empty: whatever happens."""
     gpus: GpuNeeds = NO_GPUS
     """Of the whole batch."""
+    folder: str = ""
+    """Of a job on this machine: where it was cut, and where all that is relative begins. Empty: where a worker was
+    started."""
+
+    @property
+    def given(self) -> Given:
+        """What its runs get of the recipe."""
+        return Given(self.environment_variables, self.working_directory)
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), ensure_ascii=True, indent=1).encode()
@@ -117,7 +125,7 @@ def _job_of(document: Any) -> Job:
         raise ValueError("a number is wrong")
     if not 0 < job.parts <= 10**9 or job.lease_seconds < 1:
         raise ValueError("the number of parts, or the lease, is out of range")
-    texts = [job.name, job.remote_output_path, job.max_failures, job.nonce]
+    texts = [job.name, job.remote_output_path, job.max_failures, job.nonce, job.folder]
     texts += _given(job.working_directory, job.start_script)
     texts += [*job.environment_variables, *job.environment_variables.values()]
     if not all(isinstance(text, str) for text in texts):

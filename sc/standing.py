@@ -1,7 +1,9 @@
-"""What is known of each run of a batch: how it ended, whether its command has changed since, and how long it took.
+"""What is known of each run of a batch: how it ended, whether it is another one since, and how long it took.
 
-The code is what the storage holds at the run's path. Which command it came from is told by the records of all jobs
-of the batch; a code without a record, such as those that Saturn Cloud's client leaves, counts as of the same command.
+The code is what the storage holds at the run's path. Which run left it is told by the records of all jobs of the batch
+(see `sc.model.identity`): a batch that was edited may have another command there now. A code without a record, such as
+those that Saturn Cloud's client leaves, counts as of the same run; a record of a version of `sc` that knew no
+identities counts by the hash of its command.
 """
 
 from __future__ import annotations
@@ -15,9 +17,18 @@ from threading import Event
 from typing import Any, NamedTuple, Optional
 
 from sc import paths
-from sc.codes import NONE, NOT_STORED, Codes, read_codes
+from sc.codes import CHANGED, NONE, NOT_STORED, Codes, read_codes
 from sc.errors import MissingError
-from sc.model import Batch, Run, command_hash, is_count, is_number
+from sc.model import (
+    NOTHING_GIVEN,
+    Batch,
+    Given,
+    Run,
+    command_hash,
+    identity,
+    is_count,
+    is_number,
+)
 from sc.run_index import RunIndex
 from sc.splitting import NOT_ENDED, Standing
 from sc.storage import Entry, Storage
@@ -32,7 +43,8 @@ MOST_REMARKS = 10_000
 _FOLDERS_ABOVE = 8
 _NEWEST_RECORDS = 16
 """Files of about two megabytes at most."""
-_ENDED_PROCESSES, _UNSTORED_FILES = 1, 2
+_ENDED_PROCESSES, _UNSTORED_FILES, _BY_COMMAND = 1, 2, 4
+"""_BY_COMMAND: the record is of a version of `sc` that knew no identities."""
 
 
 class Known(NamedTuple):
@@ -40,7 +52,6 @@ class Known(NamedTuple):
 
     code: int
     """0 to 255, or NOT_STORED."""
-    command_hash: int
     seconds: float
     remark: str = ""
     """Why it was not stored; of another run, what a person should know of it beside its code."""
@@ -50,12 +61,27 @@ class Known(NamedTuple):
     """It made files that could not be stored."""
 
 
+class Judged(NamedTuple):
+    """What a run's output path and its records tell together."""
+
+    code: int
+    """0 to 255; NONE, NOT_STORED, or CHANGED: what is stored there, another command has left."""
+    remark: str = ""
+    ended_processes: bool = False
+    unstored_files: bool = False
+
+
 class Commands:
     """The last record of each run of a batch: 35 bytes a run, however many jobs have worked on it."""
 
-    def __init__(self, runs: Collection[Run]) -> None:
-        """`runs` are gone through when the first record comes: of a new batch there is none."""
+    def __init__(self, runs: Collection[Run], given: Optional[Given] = None) -> None:
+        """`runs` are gone through when the first record comes: of a new batch there is none.
+
+        `given` is what the recipe says, where one is at hand; else runs are compared by what their batch says alone.
+        """
         self._runs = runs
+        self._given = NOTHING_GIVEN if given is None else given
+        self._has_recipe = given is not None
         self._index = RunIndex([])
         self._ends, self._seconds = array("d"), array("f")
         self._codes, self._hashes = array("h"), array("Q")
@@ -68,7 +94,10 @@ class Commands:
             record = json.loads(line)
             code, started, ended = record["code"], record["started"], record["ended"]
             code = NOT_STORED if code is None and record["cause"] == "upload" else code
-            digest = int(record["command_hash"], 16)
+            known = record.get("identity") or ""
+            if known and not self._has_recipe:
+                known = record.get("own_identity") or known
+            digest = int(known or record["command_hash"], 16)
             path = str(record["remote_output_path"])
             if not (code == NOT_STORED or (is_count(code) and code <= 255)):
                 return
@@ -85,6 +114,7 @@ class Commands:
             self._ends[place], self._codes[place], self._hashes[place] = ended, code, digest
             self._seconds[place] = min(max(0.0, ended - started), _LONGEST_SECONDS)
             self._remark(place, record, code)
+            self._flags[place] |= 0 if known else _BY_COMMAND
 
     def _remark(self, place: int, record: Mapping[str, Any], code: int) -> None:
         """Keep the reason of a run that was not stored, or that left something behind."""
@@ -105,12 +135,57 @@ class Commands:
         flags = self._flags[place]
         return Known(
             self._codes[place],
-            self._hashes[place],
             self._seconds[place],
             self._texts[self._remarks[place]],
             bool(flags & _ENDED_PROCESSES),
             bool(flags & _UNSTORED_FILES),
         )
+
+    def judge(self, run: Run, stored: Optional[int], is_known: bool = True) -> Judged:
+        """What is known of a run at whose path this code is stored, or none.
+
+        A record that tells of another code is not of what is stored now. Of a run of which no more than the path
+        `is_known` there is nothing to compare.
+        """
+        code = NONE if stored is None else stored
+        return self._judge(run, code, self._index.find(run.remote_output_path), is_known)
+
+    def judge_all(self, codes: Codes) -> Iterator[tuple[Run, Judged]]:
+        """Every run of the batch, whose codes these are."""
+        if self.is_empty:
+            for run in self._runs:
+                code = codes.code(run.remote_output_path)
+                yield run, Judged(NONE if code is None else code)
+            return
+        for run in self._runs:
+            place = self._index.find(
+                run.remote_output_path
+            )  # one index is as the other, see RunIndex
+            yield run, self._judge(run, codes.code_at(place), place)
+
+    def _judge(self, run: Run, code: int, place: int, is_known: bool = True) -> Judged:
+        if place < 0 or self._codes[place] != (NOT_STORED if code == NONE else code):
+            return Judged(code)
+        flags = self._flags[place]
+        if is_known and self._hashes[place] != self._hash_of(run, flags):
+            return Judged(NONE) if code == NONE else Judged(CHANGED, changed_remark(code))
+        if not flags & ~_BY_COMMAND and code != NONE:
+            return Judged(code)
+        remark = self._texts[self._remarks[place]]
+        marks = bool(flags & _ENDED_PROCESSES), bool(flags & _UNSTORED_FILES)
+        return Judged(self._codes[place], remark, *marks)
+
+    def is_another(self, run: Run) -> bool:
+        """Whether the run's newest record is of another one, whatever is stored now."""
+        place = self._index.find(run.remote_output_path)
+        if place < 0 or self._codes[place] == NONE:
+            return False
+        return self._hashes[place] != self._hash_of(run, self._flags[place])
+
+    def _hash_of(self, run: Run, flags: int) -> int:
+        """What a record of this run as it is now would hold."""
+        text = command_hash(run) if flags & _BY_COMMAND else identity(run, self._given)
+        return int(text, 16)
 
     def seconds(self, run: Run) -> Optional[float]:
         """How long a run takes: what the batch says, else what it took when it completed last; None if unknown.
@@ -127,11 +202,6 @@ class Commands:
         """True if no record has come."""
         return not len(self._index)
 
-    @property
-    def has_remarks(self) -> bool:
-        """True if there is more to tell of some run than its code and its time."""
-        return any(self._flags) or NOT_STORED in self._codes
-
     def _make_room(self) -> None:
         self._index = RunIndex(run.remote_output_path for run in self._runs)
         self._ends = array("d", [-math.inf]) * len(self._index)
@@ -142,13 +212,23 @@ class Commands:
         self._flags = array("B", [0]) * len(self._index)
 
 
-def read_all(storage: Storage, batch: Batch) -> tuple[Codes, Commands]:
+def changed_remark(code: int) -> str:
+    """What is told of outputs that another command has left."""
+    return (
+        f"its outputs are those of another command (exit code {code}): the command of this run, its folder, "
+        "environment or GPUs have changed since"
+    )
+
+
+def read_all(
+    storage: Storage, batch: Batch, given: Optional[Given] = None
+) -> tuple[Codes, Commands]:
     """The codes of a batch, and its records, which are read beside them: that mostly waits for the listing."""
     from concurrent.futures import ThreadPoolExecutor  # see sc.executor.threads
 
     is_over = Event()
     with ThreadPoolExecutor(1) as thread:
-        reading = thread.submit(read_commands, storage, batch, is_over.is_set)
+        reading = thread.submit(read_commands, storage, batch, is_over.is_set, given)
         try:
             codes = read_codes(storage, batch.remote_output_path, batch.runs)
             commands = reading.result()
@@ -157,27 +237,35 @@ def read_all(storage: Storage, batch: Batch) -> tuple[Codes, Commands]:
     return codes, commands
 
 
-def read_standings(storage: Storage, batch: Batch) -> tuple[Commands, Callable[[Run], Standing]]:
+def read_codes_now(storage: Storage, batch: Batch, given: Optional[Given] = None) -> array[int]:
+    """Of each run in the order of the batch 0 to 255; NONE, NOT_STORED, or CHANGED. Two bytes a run."""
+    codes, commands = read_all(storage, batch, given)
+    return array("h", (judged.code for _, judged in commands.judge_all(codes)))
+
+
+def read_standings(
+    storage: Storage, batch: Batch, given: Optional[Given] = None
+) -> tuple[Commands, Callable[[Run], Standing]]:
     """The records, and what is known of a run, for every run of the batch."""
-    codes, commands = read_all(storage, batch)
+    codes, commands = read_all(storage, batch, given)
 
     def standing(run: Run) -> Standing:
         code = codes.code(run.remote_output_path)
         if code is None:
             return NOT_ENDED
-        known = commands.last(run.remote_output_path)
-        if known is None or known.code != code:
-            return Standing(code)
-        return Standing(code, known.command_hash != int(command_hash(run), 16))
+        return Standing(code, commands.judge(run, code).code == CHANGED)
 
     return commands, standing
 
 
 def read_commands(
-    storage: Storage, batch: Batch, is_over: Callable[[], bool] = lambda: False
+    storage: Storage,
+    batch: Batch,
+    is_over: Callable[[], bool] = lambda: False,
+    given: Optional[Given] = None,
 ) -> Commands:
     """The records of all jobs that ever worked on a batch; `is_over`: nobody wants to know any more."""
-    commands = Commands(batch.runs)
+    commands = Commands(batch.runs, given)
     entries = _records(storage, paths.join(batch.remote_output_path, paths.JOBS))
     places = (entry.place for entry in entries)
     # As many at a time as there are threads: they may be fetched faster than they are read.
@@ -195,29 +283,34 @@ def read_commands(
     return commands
 
 
-def read_remark(storage: Storage, run: str, code: Optional[int]) -> str:
-    """What the newest record of the run at this output path tells beside its code; empty if there is no such thing.
+def read_judged(
+    storage: Storage,
+    run: Run,
+    stored: Optional[int],
+    given: Optional[Given] = None,
+    is_known: bool = True,
+) -> Judged:
+    """What is known of one run at whose output path this code is stored, or none; see `Commands.judge`.
 
     The records are looked for below the folders above the path. Elsewhere than in a folder only the newest ones are
     read: nobody wants to wait for more.
     """
-    above = run.rstrip("/")
+    path = run.remote_output_path
+    above = path.rstrip("/")
+    commands = Commands([run], given)
     for _ in range(_FOLDERS_ABOVE):
         above = above.rpartition("/")[0]
         if not above or above.endswith((":", "/")):
             break
         entries = list(_records(storage, paths.join(above, paths.JOBS)))
         if entries:
-            commands = Commands([Run("", run)])
-            if storage.local_path(run) is None:
+            if storage.local_path(path) is None:
                 entries = sorted(entries, key=lambda one: one.age_seconds)[:_NEWEST_RECORDS]
             for entry in entries:
                 for line in _get(storage, entry.place).decode("utf-8", "replace").splitlines():
                     commands.add(line)
-            known = commands.last(run)
-            is_such = known is not None and known.code == (NOT_STORED if code is None else code)
-            return known.remark if known is not None and is_such else ""
-    return ""
+            break
+    return commands.judge(run, stored, is_known)
 
 
 def _records(storage: Storage, jobs: str) -> Iterator[Entry]:

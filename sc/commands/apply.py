@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from sc.model import GpuNeeds
 if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.documents import RecipeFile
+    from sc.model import Recipe
 
 EXAMPLES = f"""
 Examples:
@@ -29,7 +31,8 @@ Examples:
   sc apply {commands_folder.DEFAULT}/recipe.yaml --start --wait  and stay until the job has ended
   sc apply {commands_folder.DEFAULT}/recipe.yaml --wait          watch the job that is running
 
-Starts the recipe that 'sc split' has written, with the parts that lie beside it.
+Starts the recipe that 'sc split' has written, with the parts that lie beside it. On this machine a job begins
+where it was split, wherever 'sc apply' is called.
 """
 
 
@@ -112,8 +115,24 @@ def _find(args: argparse.Namespace) -> Found:
     plain = _work(args.recipe, file, split, extra, base)
     check_gpus(args.recipe, plain.gpus, file.recipe)
     outputs = partial(_output_paths, split.parts)
-    work = replace(plain, max_failures=args.max_failures, outputs=outputs)
+    folder = _folder(file.recipe, split, args.recipe)
+    given = {"max_failures": args.max_failures, "outputs": outputs, "folder": folder}
+    work = replace(plain, **given)
     return Found(file, work, split.parts)
+
+
+def _folder(recipe: Recipe, split: commands_folder.Split, path: str) -> str:
+    """Where a job of this machine begins: where it was split. Raises InputError if that folder is needed, and gone."""
+    if split.folder is None:
+        return os.getcwd()
+    if not recipe.is_local or os.path.isdir(split.folder):
+        return split.folder
+    if (recipe.working_directory or "").startswith(("/", "~")):
+        return ""
+    raise InputError(
+        f"{split.folder}, where {path} was written by 'sc split' and its commands begin, is not there; bring it back, "
+        "write an absolute working_directory into the recipe, or split again where they shall begin"
+    )
 
 
 def _work(

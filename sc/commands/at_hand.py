@@ -14,7 +14,7 @@ from sc.commands.voice import tell
 from sc.errors import InputError
 
 if TYPE_CHECKING:
-    from sc.model import Batch, Run
+    from sc.model import Batch, Given, Run
     from sc.staging import Job
     from sc.storage import Storage
 
@@ -29,6 +29,8 @@ class AtHand(NamedTuple):
     batch: Batch
     job_url: Optional[str]
     """Where one job is meant; its runs are then those of `batch`, which may be some of the file that was split."""
+    given: Optional[Given] = None
+    """What its recipe gives to the runs, where that is at hand too."""
 
 
 def read_at_hand(
@@ -43,7 +45,7 @@ def read_at_hand(
         return _of_split(word, split)
     url = _job_url(word)
     if url is not None:
-        return AtHand(_batch_of_job(url, storage), url)
+        return _of_job(url, storage)
     if os.path.isdir(word):
         raise InputError(f"{word} is a folder, and none that 'sc split' wrote; name {HELP}")
     from sc.documents import read_batch
@@ -92,7 +94,8 @@ def _of_split(word: str, split: commands_folder.Split) -> AtHand:
     recipe = os.path.join(word, commands_folder.RECIPE) if os.path.isdir(word) else word
     place = read_batch(split.parts[0], at_once=1).remote_output_path
     batch = _spooled(place, _runs_of_files(split.parts), word)
-    return AtHand(batch, paths.job(place, read_recipe(recipe).recipe.name))
+    read = read_recipe(recipe).recipe
+    return AtHand(batch, paths.job(place, read.name), read.given)
 
 
 def _runs_of_files(parts: Iterable[str]) -> Iterator[Run]:
@@ -111,7 +114,7 @@ def _job_url(word: str) -> Optional[str]:
     return word if "://" in word else os.path.abspath(word)
 
 
-def _batch_of_job(url: str, storage: Storage) -> Batch:
+def _of_job(url: str, storage: Storage) -> AtHand:
     from sc.staging import read_job, read_part
 
     job = read_job(storage, url)
@@ -123,7 +126,7 @@ def _batch_of_job(url: str, storage: Storage) -> Batch:
                 for part in threads.map(lambda one: read_part(storage, url, one), numbers):
                     yield from part
 
-    return _spooled(job.remote_output_path, runs(), url)
+    return AtHand(_spooled(job.remote_output_path, runs(), url), url, job.given)
 
 
 def _spooled(place: str, runs: Iterable[Run], shown: str) -> Batch:

@@ -45,7 +45,7 @@ def prepare(args: argparse.Namespace, storage: Storage) -> Cut:
     sync = tuple(check_sync(word) for word in args.sync)
     file, batch = _read(args, storage)
     storage.check(batch.remote_output_path)
-    commands, standing = _known(args, batch, storage)
+    commands, standing = _known(args, file, batch, storage)
     selection = select(
         batch.runs,
         standing,
@@ -111,13 +111,13 @@ def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch
 
 
 def _known(
-    args: argparse.Namespace, batch: Batch, storage: Storage
+    args: argparse.Namespace, file: RecipeFile, batch: Batch, storage: Storage
 ) -> tuple[Commands, Optional[Callable[[Run], Standing]]]:
     """What earlier jobs tell of the runs; how each ended only if that matters."""
     from sc.standing import read_commands, read_standings
 
     if args.skip_completed or args.skip_failures:
-        return read_standings(storage, batch)
+        return read_standings(storage, batch, file.recipe.given)
     return read_commands(storage, batch), None
 
 
@@ -153,7 +153,11 @@ def write(args: argparse.Namespace, cut: Cut) -> Iterator[bytes]:
     names = map(commands_folder.part_name, range(len(cut.sizes)))
     lines = [f"sc batch {shlex.quote(paths.join(remote, name))}" for name in names]
     document = {**cut.file.raw, "spec": {**cut.file.raw["spec"], "command": lines}}
-    notes = {"sync": list(cut.sync), "file_syncs_base_dir_url": args.file_syncs_base_dir_url}
+    notes = {
+        "sync": list(cut.sync),
+        "file_syncs_base_dir_url": args.file_syncs_base_dir_url,
+        "folder": os.getcwd(),
+    }
     runs = cut.selection.runs
     if cut.times.is_useful:
         runs = longest_first(runs, cut.times.classes)

@@ -12,8 +12,8 @@ from sc.commands.voice import result, tell
 from sc.errors import ExitCode, MissingError
 
 if TYPE_CHECKING:
+    from sc.commands.at_hand import AtHand
     from sc.grouping import Groups
-    from sc.model import Batch
     from sc.storage import Storage
 
 MOST_READ = 10_000
@@ -34,17 +34,19 @@ class Kind(NamedTuple):
     example: str
 
 
-def show_failed(batch: Batch, storage: Storage, as_json: bool) -> int:
+def show_failed(meant: AtHand, storage: Storage, as_json: bool) -> int:
     """Read the codes, then the end of each failure's stderr."""
-    from sc.codes import each_code, read_codes
-    from sc.reports import runs
+    from sc.codes import CHANGED
+    from sc.reports import another_command, runs
+    from sc.standing import read_codes_now
 
-    codes = read_codes(storage, batch.remote_output_path, batch.runs)
-    failed = sum(bool(code) for _, code in each_code(codes, batch.runs))
+    batch = meant.batch
+    codes = read_codes_now(storage, batch, meant.given)
+    failed, changed = sum(code > 0 for code in codes), codes.count(CHANGED)
+    if changed:
+        tell(f"{another_command(changed)}: not looked at")
     step = -(-failed // MOST_READ) or 1
-    failures = (
-        (run.remote_output_path, code) for run, code in each_code(codes, batch.runs) if code
-    )
+    failures = ((run.remote_output_path, code) for run, code in zip(batch.runs, codes) if code > 0)
     kinds = read_kinds(storage, islice(failures, 0, None, step))
     read = sum(kind.runs for kind in kinds)
     if as_json:
@@ -77,7 +79,7 @@ def read_kinds(storage: Storage, failures: Iterator[tuple[str, int]]) -> Sequenc
 
 
 def _last_words(storage: Storage, remote_output_path: str) -> str:
-    from sc.grouping import last_line
+    from sc.last_words import last_line
 
     return last_line(_end_of(storage, remote_output_path))
 

@@ -14,6 +14,7 @@ from sc.commands.voice import result, tell
 from sc.errors import ExitCode, MissingError
 
 if TYPE_CHECKING:
+    from sc.commands.logs import Meant
     from sc.storage import Storage
 
 FIRST_PAUSE_SECONDS, LONGEST_NEAR_SECONDS, LONGEST_FAR_SECONDS = 0.2, 1.0, 5.0
@@ -51,17 +52,25 @@ class Tail:
 
 def follow_run(
     storage: Storage,
-    remote_output_path: str,
+    meant: Meant,
     stream: str,
     as_json: bool,
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
     """Until its status_code appears; 1 if the run has failed."""
-    from sc.codes import read_code
-    from sc.standing import read_remark
+    from sc.codes import CHANGED, Ended, read_code
+
+    remote_output_path = meant.path
+
+    def code_of(found: Optional[Ended]) -> Optional[int]:
+        return None if found is None or found.code < 0 else found.code
 
     tail = Tail(storage, paths.join(remote_output_path, stream))
     found = read_code(storage, remote_output_path)
+    if found is not None:
+        judged = meant.judged(storage, code_of(found))
+        if judged.code == CHANGED:
+            tell(f"{remote_output_path}: {judged.remark}")
     if found is None and storage.stat(paths.join(remote_output_path, stream)) is None:
         tell(f"{remote_output_path} has not begun yet; waiting for it (Ctrl-C leaves)")
 
@@ -72,8 +81,9 @@ def follow_run(
         return found is not None
 
     _follow(tail, ended, _longest(storage, remote_output_path), as_json, pause)
-    code = None if found is None or found.code < 0 else found.code
-    remark = read_remark(storage, remote_output_path, code)
+    code = code_of(found)
+    judged = meant.judged(storage, code)
+    remark = "" if judged.code == CHANGED else judged.remark
     tell(f"{remote_output_path} ended: {outcome(code)}" + (f"; {remark}" if remark else ""))
     if as_json:
         from sc.reports import json_line

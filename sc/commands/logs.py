@@ -16,6 +16,8 @@ from sc.errors import ExitCode, InputError, MissingError
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
+    from sc.model import Given, Run
+    from sc.standing import Judged
     from sc.storage import Storage
 
 EXAMPLES = """
@@ -56,6 +58,24 @@ def add_parser(subparsers: Subparsers) -> Any:
     return parser
 
 
+class Meant(NamedTuple):
+    """A run, as far as it is known."""
+
+    path: str
+    run: Optional[Run] = None
+    """None where no more than its output path is known."""
+    given: Optional[Given] = None
+
+    def judged(self, storage: Storage, code: Optional[int]) -> Judged:
+        """What the records tell of it beside its code."""
+        from sc.model import Run
+        from sc.standing import read_judged
+
+        if self.run is None:
+            return read_judged(storage, Run("", self.path), code, is_known=False)
+        return read_judged(storage, self.run, code, self.given)
+
+
 class Asked(NamedTuple):
     """One run's output."""
 
@@ -78,16 +98,16 @@ def run(args: argparse.Namespace) -> int:
     if args.failed:
         from sc.commands.failed_logs import show_failed
 
-        return show_failed(at_hand.read_at_hand(args.words[0], storage).batch, storage, args.json)
+        return show_failed(at_hand.read_at_hand(args.words[0], storage), storage, args.json)
     if args.worker is not None:
         return _show_worker(args, storage)
     stream = paths.STDERR if args.stderr else paths.STDOUT
-    asked = Asked(_run_meant(args.words, storage), stream, args.attempt)
+    meant = _run_meant(args.words, storage)
     if args.follow:
         from sc.commands.log_following import follow_run
 
-        return follow_run(storage, asked.remote_output_path, stream, args.json)
-    return _show_run(storage, asked, args.json)
+        return follow_run(storage, meant, stream, args.json)
+    return _show_run(storage, meant, Asked(meant.path, stream, args.attempt), args.json)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -107,14 +127,14 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("logs: one RUN at a time; 'sc pull' fetches the outputs of many")
 
 
-def _run_meant(words: list[str], storage: Storage) -> str:
-    """The output path of the run."""
+def _run_meant(words: list[str], storage: Storage) -> Meant:
     from sc.commands.jobs import absolute
     from sc.finding import find_runs
 
     if len(words) == 2:
-        batch = at_hand.read_at_hand(words[0], storage).batch
-        return find_runs(batch.runs, len(batch.runs), words[1:])[0].run.remote_output_path
+        known = at_hand.read_at_hand(words[0], storage)
+        run = find_runs(known.batch.runs, len(known.batch.runs), words[1:])[0].run
+        return Meant(run.remote_output_path, run, known.given)
     if words[0].isdigit():
         raise InputError(f"logs: of which batch is {words[0]}? 'sc logs BATCH {words[0]}' tells it")
     if os.path.isfile(words[0]):
@@ -129,20 +149,19 @@ def _run_meant(words: list[str], storage: Storage) -> str:
             f"there is no run at {path}: it has no stdout, stderr or status_code; "
             "name a run's output path, or a BATCH and a RUN"
         )
-    return path
+    return Meant(path)
 
 
-def _show_run(storage: Storage, asked: Asked, as_json: bool) -> int:
-    from sc.codes import read_code
-    from sc.standing import read_remark
+def _show_run(storage: Storage, meant: Meant, asked: Asked, as_json: bool) -> int:
+    from sc.codes import CHANGED, read_code
 
-    ended = read_code(storage, asked.remote_output_path)
+    ended = read_code(storage, meant.path)
     code = None if ended is None or ended.code < 0 else ended.code
     place = asked.place if asked.attempt is None else _place_of_attempt(storage, asked)
     entry = storage.stat(place)
-    remark = (
-        "" if asked.attempt is not None else read_remark(storage, asked.remote_output_path, code)
-    )
+    judged = meant.judged(storage, code)
+    is_changed = judged.code == CHANGED
+    remark = judged.remark if asked.attempt is None or is_changed else ""
     if as_json:
         from sc.reports import json_line
 
@@ -150,12 +169,14 @@ def _show_run(storage: Storage, asked: Asked, as_json: bool) -> int:
         document = {**asked._asdict(), "status_code": code, "text": data.decode("utf-8", "replace")}
         result(json_line({**document, **({"reason": remark} if remark else {})}))
         return ExitCode.OK
+    if is_changed:
+        tell(f"{meant.path}: {remark}")  # first: what follows is no answer to what was asked
     if entry is not None:
         _copy_out(storage, place, entry.size)
     elif code is None:
-        tell(f"{asked.remote_output_path} has not printed anything yet")
-    if remark:
-        tell(f"{asked.remote_output_path}: {remark}")
+        tell(f"{meant.path} has not printed anything yet")
+    if remark and not is_changed:
+        tell(f"{meant.path}: {remark}")
     return ExitCode.OK
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from sc.codes import CHANGED
 from sc.commands import at_hand
 from sc.commands.progress import Progress
 from sc.commands.voice import is_terminal, result, tell
@@ -16,7 +18,7 @@ from sc.errors import ExitCode, InputError
 if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.model import Batch
-    from sc.pulling import Pulled
+    from sc.pulling import Problem, Pulled
     from sc.storage import Storage
 
 EXAMPLES = """
@@ -28,8 +30,9 @@ Examples:
 
 BATCH is a batch file, a commands folder of split, or a job's URL. A second pull into the same folder
 fetches what has changed since. Of runs that were executed again it removes what an earlier pull had
-fetched and they have no more; all else in the folder stays. Exit code: 0 all of it is there, 2 bad input,
-3 the storage said no, or a name cannot be kept in a folder; 130 interrupted.
+fetched and they have no more; all else in the folder stays. What the storage does not give (archived, forbidden)
+is told at the end, and keeps nothing else from coming. Exit code: 0 all of it is there, 2 bad input,
+3 the storage said no to some of it, or a name cannot be kept in a folder; 130 interrupted.
 """
 
 
@@ -52,7 +55,8 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="an object: runs, objects, fetched, bytes, unchanged, gone, removed, unplaced, seconds",
+        help="an object: runs, objects, fetched, bytes, unchanged, gone, removed, unplaced, refused, unlisted, "
+        "problems (reason, count, examples), runs_with_changed_command, seconds",
     )
     return parser
 
@@ -65,21 +69,28 @@ def run(args: argparse.Namespace) -> int:
 
     only = _kinds(args.only)
     storage = open_storage()
-    batch = at_hand.read_at_hand(args.batch, storage, args.remote_output_path).batch
-    runs = _failed(storage, batch) if args.failed else lambda: _all(batch)
+    meant = at_hand.read_at_hand(args.batch, storage, args.remote_output_path)
+    batch = meant.batch
+    codes = _codes(storage, meant, args.failed)
+
+    def runs() -> Iterator[str]:
+        return _failed(batch, codes) if args.failed else _all(batch)
+
     selection = Selection(batch.remote_output_path, runs(), len(batch.runs), only)
     shown = _Shown(Progress(is_terminal(os.environ)))
     pull = Pull(storage, open_storage, selection, os.path.abspath(args.dest), shown.show, runs)
+    changed = _changed(batch, codes)
     try:
         pulled = pull.run()
     except BaseException:
         shown.progress.clear()
         tell(f"{pull.pulled.fetched:,} objects were fetched; call it again for the rest")
+        _tell_json(args, selection.runs, pull.pulled, changed, shown.elapsed())
         raise
     finally:
         shown.progress.clear()
-    _tell(args, selection.runs, pulled, shown.elapsed())
-    return ExitCode.REFUSED if pulled.unplaced else ExitCode.OK
+    _tell(args, selection.runs, pulled, changed, shown.elapsed())
+    return ExitCode.OK if pulled.is_all else ExitCode.REFUSED
 
 
 def _kinds(words: list[str]) -> list[str]:
@@ -96,11 +107,33 @@ def _all(batch: Batch) -> Iterator[str]:
     return (run.remote_output_path for run in batch.runs)
 
 
-def _failed(storage: Storage, batch: Batch) -> Callable[[], Iterator[str]]:
-    from sc.codes import each_code, read_codes
+def _failed(batch: Batch, codes: array[int]) -> Iterator[str]:
+    return (run.remote_output_path for run, code in zip(batch.runs, codes) if code > 0)
 
-    codes = read_codes(storage, batch.remote_output_path, batch.runs)
-    return lambda: (run.remote_output_path for run, code in each_code(codes, batch.runs) if code)
+
+def _changed(batch: Batch, codes: array[int]) -> Problem:
+    """The runs whose outputs are those of another command."""
+    from sc.pulling import Problem
+
+    changed = Problem()
+    for run, code in zip(batch.runs, codes) if CHANGED in codes else ():
+        if code == CHANGED:
+            changed.add(run.remote_output_path)
+    return changed
+
+
+def _codes(storage: Storage, meant: at_hand.AtHand, wants_failed: bool) -> array[int]:
+    """As `read_codes_now` has them; empty where nobody asks for failures, and all runs are what they were.
+
+    To read the records is a small part of a pull, and to list all once more would be a large one.
+    """
+    from sc.standing import read_codes_now, read_commands
+
+    if not wants_failed:
+        commands = read_commands(storage, meant.batch, given=meant.given)
+        if commands.is_empty or not any(map(commands.is_another, meant.batch.runs)):
+            return array("h")
+    return read_codes_now(storage, meant.batch, meant.given)
 
 
 class _Shown:
@@ -140,20 +173,44 @@ def size(count: int) -> str:
     )
 
 
-def _tell(args: argparse.Namespace, runs: int, pulled: Pulled, seconds: float) -> None:
+def _tell(
+    args: argparse.Namespace, runs: int, pulled: Pulled, changed: Problem, seconds: float
+) -> None:
     from sc import reports
 
-    if args.json:
-        numbers = {name: value for name, value in vars(pulled).items() if name != "problems"}
-        document = {"runs": runs, **numbers, "seconds": round(seconds, 3)}
-        result(reports.json_line(document))
-    for problem in pulled.problems:
-        tell(problem)
-    if pulled.unplaced > len(pulled.problems):
-        tell(f"… and {pulled.unplaced - len(pulled.problems):,} more like these")
+    _tell_json(args, runs, pulled, changed, seconds)
+    if changed.count:
+        tell(f"{reports.another_command(changed.count)}:")
+        _tell_some(changed)
+    for reason, problem in pulled.problems.items():
+        tell(f"{problem.count:,} not fetched: {reason}")
+        _tell_some(problem)
     told = f"{pulled.fetched:,} objects fetched ({size(pulled.bytes)})"
     unchanged = f", {pulled.unchanged:,} were here already" if pulled.unchanged else ""
     gone = f", {pulled.gone:,} were removed meanwhile" if pulled.gone else ""
     removed = f", {pulled.removed:,} removed here that their runs have no more"
     gone += removed if pulled.removed else ""
+    missing = pulled.refused + pulled.unplaced
+    gone += f", {missing:,} not fetched" if missing else ""
+    gone += ", and some could not even be listed" if pulled.unlisted else ""
     tell(f"{told}{unchanged}{gone}, of {reports.runs(runs)}, in {reports.duration(seconds)}")
+
+
+def _tell_some(told: Problem) -> None:
+    for name in told.examples:
+        tell(f"  {name}")
+    if told.count > len(told.examples):
+        tell(f"  … and {told.count - len(told.examples):,} more")
+
+
+def _tell_json(
+    args: argparse.Namespace, runs: int, pulled: Pulled, changed: Problem, seconds: float
+) -> None:
+    """The object of `--json`, also of a pull that was ended before all was here."""
+    from sc import reports
+
+    if not args.json:
+        return
+    problems = [{"reason": reason, **vars(one)} for reason, one in pulled.problems.items()]
+    numbers = {**vars(pulled), "runs_with_changed_command": changed.count, "problems": problems}
+    result(reports.json_line({"runs": runs, **numbers, "seconds": round(seconds, 3)}))

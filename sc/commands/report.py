@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc import __version__, paths
-from sc.codes import NOT_STORED
+from sc.codes import CHANGED, NONE, NOT_STORED
 from sc.commands import at_hand
 from sc.commands.voice import result, tell
 from sc.errors import ExitCode, InputError
@@ -83,23 +83,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _facts(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage, folder: str) -> Facts:
-    from sc.codes import read_codes
     from sc.history import read_history, read_workers
     from sc.pages.facts import Facts
 
     batch = meant.batch
     urls = at_hand.job_urls(meant, storage)
-    history = read_history(storage, urls)
+    history = read_history(storage, urls, meant.given)
     workers = read_workers(storage, urls, history)
-    found = read_codes(storage, batch.remote_output_path, batch.runs)
-    codes = array("h")
-    for one in batch.runs:
-        code = found.code(one.remote_output_path)
-        codes.append(-1 if code is None else code)
+    codes = _codes(storage, batch)
     remarks = _remarks(batch, codes, history)
-    counts = {"completed": codes.count(0), "failed": 0, "not_stored": codes.count(NOT_STORED)}
-    counts["incomplete"] = codes.count(-1)
-    counts["failed"] = len(codes) - sum(counts.values())
 
     def rows() -> Iterator[Row]:
         return _rows(batch, codes, history)
@@ -110,7 +102,7 @@ def _facts(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage, fo
         jobs=[url.rpartition("/")[2] for url in urls],
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         version=__version__,
-        counts=counts,
+        counts=_counts(codes),
         history=history,
         workers=workers,
         groups=_groups(storage, batch, codes, history),
@@ -124,19 +116,47 @@ def _facts(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage, fo
     )
 
 
+def _codes(storage: Storage, batch: Batch) -> array[int]:
+    """0 to 255, or NONE."""
+    from sc.codes import read_codes
+
+    found = read_codes(storage, batch.remote_output_path, batch.runs)
+    known = (found.code(one.remote_output_path) for one in batch.runs)
+    return array("h", (NONE if code is None else code for code in known))
+
+
+def _counts(codes: array[int]) -> dict[str, int]:
+    """How many have each status; told, if what is there is of another command."""
+    from sc.reports import another_command
+
+    counts = {"completed": codes.count(0), "failed": 0, "not_stored": codes.count(NOT_STORED)}
+    counts["incomplete"] = codes.count(NONE) + codes.count(CHANGED)
+    counts["failed"] = len(codes) - sum(counts.values())
+    if codes.count(CHANGED):
+        tell(f"{another_command(codes.count(CHANGED))}: told as incomplete")
+    return counts
+
+
 def _remarks(batch: Batch, codes: array[int], history: History) -> Sequence[tuple[str, str]]:
-    """What runs have left behind, as far as it is of what is stored now; notes in `codes` which were not stored."""
-    found = []
-    if not history.remarks:
-        return ()
-    for number, one in enumerate(batch.runs):
+    """What is to be told of runs beside their codes, at most MOST_REMARKS, as far as it is of what is stored now; notes
+    in `codes` which were not stored, and which have the outputs of another command."""
+    from sc.history import MOST_REMARKS
+    from sc.standing import changed_remark
+
+    found: list[tuple[str, str]] = []
+    for number, one in enumerate(batch.runs if len(history) else ()):
         row = history.last(one.remote_output_path)
         if row is None or history.codes[row] != codes[number]:
             continue
-        if codes[number] == -1 and history.not_stored[row]:
+        remark = history.remarks.get(row, "")
+        if not history.is_of(row, one):
+            remark = ""
+            if codes[number] != NONE:
+                codes[number], remark = CHANGED, changed_remark(codes[number])
+        elif codes[number] == NONE and history.not_stored[row]:
             codes[number] = NOT_STORED
-        if history.remarks.get(row):
-            found.append((one.remote_output_path, history.remarks[row]))
+        if remark and len(found) < MOST_REMARKS:
+            found.append((one.remote_output_path, remark))
     return found
 
 
@@ -153,11 +173,12 @@ def _rows(batch: Batch, codes: array[int], history: History) -> Iterator[Row]:
     prefix = paths.join(batch.remote_output_path, "")
     for number, (one, code) in enumerate(zip(batch.runs, codes)):
         path = one.remote_output_path
-        row = history.last(path)
+        row = None if code == CHANGED else history.last(path)
         inside = path[len(prefix) :] if path.startswith(prefix) else path
         seconds = -1.0 if row is None else history.seconds(row)
         worker = -1 if row is None else history.workers[row]
-        yield Row(number, inside, command_text(one.cmd), code, seconds, worker)
+        shown = NONE if code == CHANGED else code
+        yield Row(number, inside, command_text(one.cmd), shown, seconds, worker)
 
 
 def _groups(storage: Storage, batch: Batch, codes: array[int], history: History) -> Sequence[Group]:

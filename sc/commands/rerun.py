@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from sc.commands import at_hand
 from sc.commands.voice import conclude, tell, to_reader
 from sc.errors import ExitCode, InputError
+from sc.model import NOTHING_GIVEN, Given
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -72,6 +73,8 @@ class Around(NamedTuple):
 
     environment: Mapping[str, str]
     working_directory: Optional[str]
+    given: Given = NOTHING_GIVEN
+    """What of it the recipe says, as it is written there."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,26 +109,44 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _chosen(args: argparse.Namespace, meant: at_hand.AtHand, storage: Storage) -> Chosen:
-    from sc.codes import each_code, read_code, read_codes
+    from sc.codes import CHANGED
     from sc.finding import find_runs
+    from sc.reports import another_command
+    from sc.standing import read_codes_now
 
     batch = meant.batch
     if args.runs:
         found = [one.run for one in find_runs(batch.runs, len(batch.runs), args.runs)]
-        ended = [read_code(storage, one.remote_output_path) for one in found]
-        before = {
-            one.remote_output_path: None if end is None or end.code < 0 else end.code
-            for one, end in zip(found, ended)
-        }
+        before = {one.remote_output_path: _before(one, meant, storage) for one in found}
         return Chosen(iter(found), len(found), before)
-    codes = read_codes(storage, batch.remote_output_path, batch.runs)
+    codes = read_codes_now(storage, batch, meant.given)
+    if codes.count(CHANGED):
+        done = (
+            "run again" if args.incomplete else "not failed but incomplete; --incomplete takes them"
+        )
+        tell(f"{another_command(codes.count(CHANGED))}: {done}")
     marks, before = bytearray(), {}
-    for one, code in each_code(codes, batch.runs):
-        is_wanted = args.incomplete if code is None else bool(args.failed and code)
+    for one, code in zip(batch.runs, codes):
+        is_wanted = args.incomplete if code < 0 else bool(args.failed and code)
         marks.append(is_wanted)
         if is_wanted:
-            before[one.remote_output_path] = code
+            before[one.remote_output_path] = code if code >= 0 else None
     return Chosen(compress(batch.runs, marks), sum(marks), before)
+
+
+def _before(one: Run, meant: at_hand.AtHand, storage: Storage) -> Optional[int]:
+    """How the run has ended, if it has; what another command has left is told."""
+    from sc.codes import CHANGED, read_code
+    from sc.standing import read_judged
+
+    ended = read_code(storage, one.remote_output_path)
+    if ended is None or ended.code < 0:
+        return None
+    judged = read_judged(storage, one, ended.code, meant.given)
+    if judged.code == CHANGED:
+        tell(f"{one.remote_output_path}: {judged.remark}")
+        return None
+    return ended.code
 
 
 def _around(meant: at_hand.AtHand, storage: Storage) -> Around:
@@ -138,13 +159,15 @@ def _around(meant: at_hand.AtHand, storage: Storage) -> Around:
         return Around({}, None)
     url, job = found
     environment = read_environment(job.environment_variables, look_up)
-    folder = os.path.expanduser(job.working_directory) if job.working_directory else None
+    home = job.folder if os.path.isdir(job.folder) else ""
+    written = os.path.expanduser(job.working_directory or "")
+    folder = os.path.join(home, written) or None
     if folder is not None and not os.path.isdir(folder):
         tell(f"the job's working_directory {folder} is not here; runs begin in {os.getcwd()}")
         folder = None
     if environment:
         tell(f"with the {len(environment)} environment variables of {url}")
-    return Around(environment, None if folder is None else os.path.abspath(folder))
+    return Around(environment, None if folder is None else os.path.abspath(folder), job.given)
 
 
 class _Told:
@@ -237,6 +260,7 @@ def _plan(around: Around, folder: str) -> Plan:
         machine=socket.gethostname(),
         gpus=find_gpus(os.environ, tell=tell),
         environment=around.environment,
+        given=around.given,
         working_directory=around.working_directory,
         temp_folder=folder,
     )

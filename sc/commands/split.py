@@ -31,7 +31,7 @@ Examples:
 
 Cuts a batch into parts, each of which one machine executes at a time, and writes them as 0.json,
 1.json … with a recipe.yaml into COMMANDS_DIR. Everything is scheduled unless an option skips it.
-A run whose command has changed since it ended is never skipped.
+A run whose command, folder, environment or GPUs have changed since it ended is never skipped.
 """
 
 
@@ -117,6 +117,7 @@ def _intended(
         args.max_failures,
         batch.gpus,
         lambda: (run.remote_output_path for run in cut.selection.runs),
+        os.getcwd(),
     )
     return intend(cut.file.recipe, work, storage, packing)
 

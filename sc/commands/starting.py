@@ -55,6 +55,8 @@ class Work:
     gpus: GpuNeeds = NO_GPUS
     outputs: Callable[[], Iterable[str]] = tuple
     """The output paths of the runs, to be gone through once."""
+    folder: str = ""
+    """Where it was cut: a job of this machine begins there."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,8 @@ class Intended:
 
 def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intended:
     """Check everything, and pack what is to be synced into `folder`. Raises ScError; has no other effect."""
-    from sc.claims import LEASE_SECONDS
     from sc.fleets import Launch, pick
-    from sc.staging import LOCAL_LEASE_SECONDS, Job, is_fresh
+    from sc.staging import Job, is_fresh
 
     url = paths.job(work.remote_output_path, recipe.name)
     program = own_program()
@@ -84,15 +85,14 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
             "machines get a copy of sc.pyz, and this sc does not run from one; "
             "make it with ./build.sh, and start the job with dist/sc.pyz"
         )
-    fleet = pick(recipe, os.environ)
+    fleet, machines = pick(recipe, os.environ), max(1, min(recipe.scale, work.parts))
     facts = (program, sha256_of(program), handed_on(os.environ), work.gpus)
-    launch = Launch(url, recipe, max(1, min(recipe.scale, work.parts)), *facts)
+    launch = Launch(url, recipe, machines, *facts)
     _check_places(storage, work)
     fleet.check(launch)
     refuse_running(fleet, url)
     storage.check_conditions(url)
     archives, synced = packed(recipe, work, folder)
-    is_here = recipe.is_local and storage.local_path(url) is not None
     job = Job(
         name=recipe.name,
         remote_output_path=work.remote_output_path,
@@ -106,11 +106,20 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         start_script=recipe.start_script,
         environment_variables=recipe.environment_variables,
         synced=synced,
-        lease_seconds=LOCAL_LEASE_SECONDS if is_here else LEASE_SECONDS,
+        lease_seconds=_lease_seconds(storage, recipe, url),
         max_failures=work.max_failures,
         nonce=os.urandom(8).hex(),
+        folder=work.folder if recipe.is_local else "",
     )
     return Intended(storage, fleet, launch, job, archives, job_claimant(storage, url, work))
+
+
+def _lease_seconds(storage: Storage, recipe: Recipe, url: str) -> float:
+    from sc.claims import LEASE_SECONDS
+    from sc.staging import LOCAL_LEASE_SECONDS
+
+    is_here = recipe.is_local and storage.local_path(url) is not None
+    return LOCAL_LEASE_SECONDS if is_here else LEASE_SECONDS
 
 
 def _check_places(storage: Storage, work: Work) -> None:
@@ -213,7 +222,8 @@ def packed(recipe: Recipe, work: Work, folder: str) -> tuple[list[str], tuple[Sy
     synced: list[Synced] = []
     for number, (source, below) in enumerate(map(split_sync, work.sync)):
         destination = os.path.join(recipe.working_directory or "", below)
-        if recipe.is_local and os.path.realpath(destination) == os.path.realpath(source):
+        here = os.path.join(work.folder, destination)
+        if recipe.is_local and os.path.realpath(here) == os.path.realpath(source):
             continue
         path = os.path.join(folder, f"{number}.tar.gz")
         synced.append(Synced(pack(source, path).sha256, destination, work.sync_base))

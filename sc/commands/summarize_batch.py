@@ -7,11 +7,11 @@ import difflib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import compress, islice, repeat
+from itertools import compress, islice
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Callable, NamedTuple, Optional
+from typing import IO, TYPE_CHECKING, Any, Callable, NamedTuple
 
-from sc.codes import NOT_STORED
+from sc.codes import CHANGED, NONE, NOT_STORED
 from sc.commands.voice import result, say
 from sc.errors import ExitCode, InputError
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.model import Batch, Run
     from sc.reports import Table
-    from sc.standing import Commands, Known
+    from sc.standing import Commands
 
     Draw = Callable[[Run, int, str, str], str]
-    """A line for a run, with its code (-1: it has not ended), its status, and what else there is to tell."""
+    """A line for a run, with its code (below 0: it has none of its own), its status, and what else there is to tell."""
 
 EXAMPLES = """
 Examples:
@@ -33,8 +33,9 @@ Examples:
   sc summarize-batch batch.yaml --remote-output-path s3://bucket/other
 
 Reads the status of every run from where the batch's outputs are stored; it does not matter which
-machine wrote it, nor whether it was sc or Saturn Cloud's client. The exit code tells whether the
-question was answered: it is 0 even if every run has failed.
+machine wrote it, nor whether it was sc or Saturn Cloud's client. A run whose command, folder, environment
+or GPUs have changed since is incomplete: what is stored there is of another command. The exit code tells
+whether the question was answered: it is 0 even if every run has failed.
 """
 
 STATUSES = ("failed", "not stored", "completed", "incomplete")
@@ -67,17 +68,22 @@ class Summary(NamedTuple):
 
     batch: Batch
     codes: array[int]
-    """Of each run in the order of the batch; -1 where it has not ended, NOT_STORED where that was so."""
+    """Of each run in the order of the batch; NONE where it has not ended, NOT_STORED or CHANGED where that was so."""
     remarks: Sequence[int]
-    """Which of `texts` belongs to each run; empty where there is none at all."""
+    """Which of `texts` belongs to each run."""
     texts: Sequence[str]
     """What there is to tell beside codes, nothing first."""
     marked: Mapping[str, int]
     """How many runs left processes, or files that could not be stored."""
 
+    @property
+    def changed(self) -> int:
+        """How many have the outputs of another command."""
+        return self.codes.count(CHANGED)
+
     def counts(self) -> dict[str, int]:
         """How many have each status."""
-        incomplete, completed = self.codes.count(-1), self.codes.count(0)
+        incomplete, completed = self.codes.count(NONE) + self.changed, self.codes.count(0)
         not_stored = self.codes.count(NOT_STORED)
         failed = len(self.codes) - completed - incomplete - not_stored
         return dict(zip(STATUSES, (failed, not_stored, completed, incomplete)))
@@ -93,7 +99,7 @@ class Summary(NamedTuple):
                 status: stack.enter_context(SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8"))
                 for status in statuses[1:]
             }
-            for one, code, remark in zip(self.batch.runs, self.codes, self.remarks or repeat(0)):
+            for one, code, remark in zip(self.batch.runs, self.codes, self.remarks):
                 status = _status(code)
                 if status in waiting:
                     line = draw(one, code, STATUSES[status], self.texts[remark])
@@ -150,7 +156,7 @@ def _status(code: int) -> int:
         return _COMPLETED
     if code > 0:
         return _FAILED
-    return _INCOMPLETE if code == -1 else _NOT_STORED
+    return _NOT_STORED if code == NOT_STORED else _INCOMPLETE
 
 
 def _look_up(
@@ -161,28 +167,18 @@ def _look_up(
 
     codes, remarks, table = array("h"), array("I"), Table(*_HEADERS)
     numbers, marked = {"": 0}, dict.fromkeys(_MARKS, 0)
-    has_remarks = commands.has_remarks
-    for one in batch.runs:
-        stored = found.code(one.remote_output_path)
-        code = -1 if stored is None else stored
-        if has_remarks:
-            code, known = _with_record(code, commands.last(one.remote_output_path))
-            text = known.remark if known is not None else ""
-            remarks.append(numbers.setdefault(text, len(numbers)))
+    for one, known in commands.judge_all(found):
+        codes.append(known.code)
+        remarks.append(0)
+        if known.remark:
+            remarks[-1] = numbers.setdefault(known.remark, len(numbers))
+        if known.ended_processes or known.unstored_files:
             for mark in _MARKS:
-                marked[mark] += getattr(known, mark, False)
-        codes.append(code)
-        status = _status(code)
+                marked[mark] += getattr(known, mark)
+        status = _status(known.code)
         if status in statuses:
-            table.measure(_cells(one, code, STATUSES[status]))
+            table.measure(_cells(one, known.code, STATUSES[status]))
     return Summary(batch, codes, remarks, list(numbers), marked), table
-
-
-def _with_record(code: int, known: Optional[Known]) -> tuple[int, Optional[Known]]:
-    """The code with what the run's last record adds; the record, if it is of what is stored now."""
-    if known is None or known.code not in (code, NOT_STORED if code == -1 else code):
-        return code, None
-    return known.code, known
 
 
 def _rows(summary: Summary, table: Table, statuses: list[int]) -> Iterator[str]:
@@ -205,6 +201,7 @@ def _json(summary: Summary, statuses: list[int]) -> Iterator[str]:
 
     counts = {word.replace(" ", "_"): count for word, count in summary.counts().items()}
     counts.update({f"runs_with_{mark}": count for mark, count in summary.marked.items()})
+    counts["runs_with_changed_command"] = summary.changed
     yield f'{{"counts": {json_line(counts)},'
     yield ' "runs": ['
     held = ""
@@ -231,7 +228,7 @@ def _json_run(one: Run, code: int, status: str, reason: str) -> str:
 
 
 def _tell(summary: Summary, garbage: int) -> None:
-    from sc.reports import counts, remarks, runs
+    from sc.reports import another_command, counts, remarks, runs
 
     total = len(summary.codes)
     say(f"sc: {runs(total)}: {counts(summary.counts())}")
@@ -239,6 +236,8 @@ def _tell(summary: Summary, garbage: int) -> None:
         say(
             f"sc: {runs(garbage)} left something else than a code in status_code: told as incomplete"
         )
+    if summary.changed:
+        say(f"sc: {another_command(summary.changed)}: told as incomplete")
     for line in remarks(total, *summary.marked.values()):
         say(f"sc: {line}")
     told = compress(zip(summary.batch.runs, summary.remarks), summary.remarks)

@@ -24,7 +24,8 @@ Examples:
   sc work out/.sc/backfill                    the same for a job in a folder
 
 Takes parts of a job that `sc split --start` or `sc apply --start` has begun, and runs them here until
-nothing is left to take. Any number of machines may do so at the same time. Exit code: 0 all runs of
+nothing is left to take. Any number of machines may do so at the same time. Commands begin where the job was
+split if that folder is here too, else where sc work is called. Exit code: 0 all runs of
 this machine completed, 1 some failed, 3 the storage or the cloud said no, 130 interrupted.
 """
 FLEETS = ("", "local", "ec2")
@@ -51,10 +52,11 @@ def run(args: argparse.Namespace) -> int:
     check_system()
     if args.fleet == "ec2":
         return _work_on_ec2(args.job_url)
+    from sc.commands.jobs import absolute
     from sc.worker import work
     from sc.worker.identity import NoSite
 
-    worked = work(args.job_url, _surroundings(args.fleet, "local", NoSite))
+    worked = work(absolute(args.job_url), _surroundings(args.fleet, "local", NoSite))
     return _tell(worked)
 
 

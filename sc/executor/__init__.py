@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional, Protocol
 
-from sc.model import Outcome, Run
+from sc.model import NOTHING_GIVEN, Given, Outcome, Run
 
 
 class Task(NamedTuple):
@@ -121,6 +121,8 @@ class Plan:
     """Indices, UUIDs or MIG ids, as `CUDA_VISIBLE_DEVICES` understands them."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What every run gets on top of `sc`'s own environment."""
+    given: Given = NOTHING_GIVEN
+    """What the recipe says of environment and folder: by it records tell later whether a run is still the same."""
     working_directory: Optional[str] = None
     temp_folder: Optional[str] = None
     """None: the folder of `tempfile`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sc.executor import Plan, Task
 from sc.executor.messages import Ended
 from sc.executor.scheduler import Waiting
-from sc.model import Outcome, command_hash
+from sc.model import Outcome, command_hash, identities
 
 
 def impossible(plan: Plan, task: Task, now: float) -> Outcome:
@@ -44,6 +44,7 @@ def outcome_of(
     plan: Plan, task: Task, attempt: int, rank: int, started: float, ended: Ended
 ) -> Outcome:
     """`started` is that of the first attempt: later than `ended` only where the clock was put back meanwhile."""
+    whole, own = identities(task.run, plan.given)
     return Outcome(
         task.run.remote_output_path,
         command_hash(task.run),
@@ -57,4 +58,6 @@ def outcome_of(
         ended.reason,
         ended.error_line,
         ended.ended_processes,
+        identity=whole,
+        own_identity=own,
     )

@@ -17,6 +17,7 @@ from sc.executor import Sink
 from sc.executor.messages import Ended, Left, Start
 from sc.executor.removal import MOUNTED, Identity, Remaining, empty, identity_of, remove, told
 from sc.executor.results import mounts_at
+from sc.last_words import is_progress, last_line
 
 HOPELESS_ERRNOS = frozenset(
     [
@@ -38,8 +39,8 @@ were checked, a stale handle) may pass."""
 WANTED = ".wanted"
 """Beside the folder of an attempt: a link that nobody follows, with the device, the inode and the path of the results
 folder that the run wants, which was found empty."""
-TAIL_BYTES, LONGEST_LINE = 2000, 300
-"""What is looked at of a failed run's `stderr`, and what is told of its last line."""
+TAILS_BYTES = (2000, 64_000)
+"""What is looked at of a failed run's `stderr`; the larger one where nothing but a progress bar is in the smaller."""
 
 
 class RoomError(Exception):
@@ -92,7 +93,7 @@ class Room:
     ) -> Ended:
         """Mark the run if that can be done at once; say what is left to be stored."""
         is_final = code == 0 or start.is_last or cause in ("not-started", "interrupted")
-        error_line = last_line(self.stderr) if code and is_final else ""
+        error_line = error_line_of(self.stderr) if code and is_final else ""
         left: Optional[Left] = None
         if not is_final or (self.is_in_place and cause == "interrupted"):
             self._remove_results()  # now: the next attempt may begin in the same folder before this one is stored
@@ -161,21 +162,24 @@ class Room:
                 os.unlink(self.wanted)
 
 
-def last_line(path: str) -> str:
-    """The last line in which there is anything; read now, as a file that is stored elsewhere would be a request."""
+def error_line_of(path: str) -> str:
+    """The line that says best why a run has failed; read now, as a file that is stored elsewhere would be a request."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
+    line = ""
     try:
         size = os.fstat(descriptor).st_size
-        data = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
+        for tail in TAILS_BYTES:
+            line = last_line(os.pread(descriptor, tail, max(0, size - tail)))
+            if tail >= size or (line and not is_progress(line)):
+                break
     except OSError:
-        return ""
+        pass
     finally:
         os.close(descriptor)
-    lines = data.decode("utf-8", "replace").splitlines()
-    return next((line.strip()[:LONGEST_LINE] for line in reversed(lines) if line.strip()), "")
+    return line
 
 
 def make_room(sink: Sink, folder: str, start: Start) -> Room:

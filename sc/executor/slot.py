@@ -28,7 +28,7 @@ from sc.executor.room import (
     HOPELESS_ERRNOS,
     Room,
     RoomError,
-    last_line,
+    error_line_of,
     make_room,
     remove_attempt,
 )
@@ -163,7 +163,7 @@ class Keeper:
         told = [sentence(watch.ended)[1]] if watch.ended else []
         if code in (CANNOT_EXECUTE, NOT_FOUND) and isinstance(start.run.cmd, str):
             folder = os.path.expanduser(start.run.working_directory or ".")
-            problem = shebang.problem_in(last_line(room.stderr), folder)
+            problem = shebang.problem_in(error_line_of(room.stderr), folder)
             told += [problem] if problem else []
         return "; ".join(told)
 

@@ -146,7 +146,9 @@ def _left_behind(facts: Facts) -> str:
         )
     more = len(facts.remarks) - MOST_GROUPS
     told = f'<p class="soft">… and {more:,} runs more</p>' if more > 0 else ""
-    return _section("Ended or not stored", "", _table(("path", "what"), rows) + told)
+    return _section(
+        "Ended, not stored, or of another command", "", _table(("path", "what"), rows) + told
+    )
 
 
 def _times(facts: Facts) -> str:

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from sc.codes import ranges
-from sc.errors import ScError, StorageError
+from sc.errors import OutageError, ScError, StorageError
 from sc.paths import BEHIND, JOBS, STATUS_CODE, STDERR, STDOUT
-from sc.pulling.crew import Crew
+from sc.pulling.crew import GONE, LAST_SECONDS, REFUSED, UNPLACED, Crew
 from sc.pulling.memory import Item, Memory
 from sc.pulling.selection import Selection
 from sc.pulling.stale import Executions, Stale
@@ -32,7 +32,8 @@ CHUNK = 64
 _CHUNKS_WAITING = 32
 _LOOK_SECONDS = 0.2
 _ALWAYS_STORED = tuple(f"/{name}" for name in (STATUS_CODE, STDERR, STDOUT))
-_PROBLEMS_KEPT = 20
+_REASONS_KEPT, _EXAMPLES_KEPT = 20, 5
+OTHER_REASONS = "did not come, for other reasons"
 
 
 @dataclass
@@ -50,13 +51,36 @@ class Pulled:
     """Files that an earlier pull has fetched, of runs that were executed again since and have them no more."""
     unplaced: int = 0
     """Whose names this machine cannot keep."""
-    problems: list[str] = field(default_factory=list)
-    """The first sentences about those."""
+    refused: int = 0
+    """That the storage has, and does not give."""
+    unlisted: int = 0
+    """Listings that came to no end: there may be more objects than were seen."""
+    problems: dict[str, Problem] = field(default_factory=dict)
+    """All of these by their reasons, which are sentences without a subject."""
 
-    def add_problem(self, text: str) -> None:
-        self.unplaced += 1
-        if len(self.problems) < _PROBLEMS_KEPT:
-            self.problems.append(text)
+    @property
+    def is_all(self) -> bool:
+        """True if nothing is known that is not here."""
+        return not (self.unplaced or self.refused or self.unlisted)
+
+    def add_problem(self, place: str, reason: str) -> None:
+        if reason not in self.problems and len(self.problems) >= _REASONS_KEPT:
+            reason = OTHER_REASONS
+        self.problems.setdefault(reason, Problem()).add(place)
+
+
+@dataclass
+class Problem:
+    """Objects that have not come, for one reason."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+    """The first places."""
+
+    def add(self, place: str) -> None:
+        self.count += 1
+        if len(self.examples) < _EXAMPLES_KEPT:
+            self.examples.append(place)
 
 
 class Pull:
@@ -86,6 +110,7 @@ class Pull:
         self._chunks: queue.Queue[Optional[list[Item]]] = queue.Queue(_CHUNKS_WAITING)
         self._lock = threading.Lock()
         self._failure: Optional[BaseException] = None
+        self._unlisted: Optional[StorageError] = None
 
     def run(self) -> Pulled:
         """Until all is here. Raises ScError for what stops it; what was fetched is remembered all the same."""
@@ -106,7 +131,9 @@ class Pull:
                 self._put(None)
             self._wait(carriers)
             if self._failure is None:
-                self.pulled.removed = self._remove_stale()
+                self._conclude()
+            for thread in carriers:  # what came to its end beside the trouble counts
+                thread.join(LAST_SECONDS / len(carriers))
         finally:
             self._failure = self._failure or _Stopped()
             self._crew.close()
@@ -135,24 +162,42 @@ class Pull:
         for start, end in _without_jobs(bounds):
             yield lambda start=start, end=end: storage.list(place, start, end)  # type: ignore[misc]
 
+    def _conclude(self) -> None:
+        if self._unlisted is None:
+            self.pulled.removed = self._remove_stale()
+        elif not self.pulled.objects:
+            self._failure = self._unlisted  # as of a place that may not be listed at all
+
     def _look(self, ways: queue.SimpleQueue[Callable[[], Iterable[Entry]]]) -> None:
         """List, one range after the other, and pass on what is not here yet."""
         try:
             while self._failure is None:
-                chunk: list[Item] = []
-                for entry in ways.get_nowait()():
-                    self._consider(entry, chunk)
-                    if len(chunk) == CHUNK:
-                        self._put(chunk)
-                        chunk = []
-                    if self._failure is not None:
-                        return
-                if chunk:
-                    self._put(chunk)
+                self._list(ways.get_nowait())
         except queue.Empty:
             return
         except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
             self._failure = self._failure or error
+
+    def _list(self, way: Callable[[], Iterable[Entry]]) -> None:
+        chunk: list[Item] = []
+        try:
+            for entry in way():
+                self._consider(entry, chunk)
+                if len(chunk) == CHUNK:
+                    self._put(chunk)
+                    chunk = []
+                if self._failure is not None:
+                    return
+        except OutageError:
+            raise
+        except StorageError as error:  # others may be listed all the same
+            with self._lock:
+                self._unlisted = self._unlisted or error
+                self.pulled.unlisted += 1
+                place, _, reason = str(error).partition(" ")
+                self.pulled.add_problem(place, reason)
+        if chunk:
+            self._put(chunk)
 
     def _consider(self, entry: Entry, chunk: list[Item]) -> None:
         self._note_execution(entry)
@@ -167,7 +212,8 @@ class Pull:
             self.pulled.objects += 1
             self.pulled.unchanged += is_here
             if problem:
-                self.pulled.add_problem(problem)
+                self.pulled.unplaced += 1
+                self.pulled.add_problem(item.place, problem)
         if not is_here and not problem:
             chunk.append(item)
 
@@ -197,10 +243,13 @@ class Pull:
 
     def _carry(self, number: int) -> None:
         """Between the chunks and one process, which always has one more chunk than it works on."""
+        waiting: list[list[Item]] = []
         try:
-            waiting: list[list[Item]] = []
             while self._failure is None:
-                chunk = self._chunks.get()
+                try:
+                    chunk = self._chunks.get(timeout=_LOOK_SECONDS)
+                except queue.Empty:
+                    continue
                 if chunk is not None:
                     self._crew.send(number, chunk)
                     waiting.append(chunk)
@@ -208,20 +257,25 @@ class Pull:
                     self._take_in(number, waiting.pop(0))
                 if chunk is None:
                     return
+            while waiting:
+                self._take_in(number, waiting.pop(0))
         except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
             self._failure = self._failure or error
 
     def _take_in(self, number: int, chunk: list[Item]) -> None:
         answer = self._crew.receive(number)
         with self._lock:
+            pulled = self.pulled
             for item, modified in zip(chunk, answer.modified):
                 if modified >= 0:
                     self._memory.add(item, modified)
-                    self.pulled.fetched += 1
-                    self.pulled.bytes += item.size
-            self.pulled.gone += answer.gone
-            for problem in answer.problems:
-                self.pulled.add_problem(problem)
+                    pulled.fetched += 1
+                    pulled.bytes += item.size
+            pulled.gone += answer.modified.count(GONE)
+            pulled.unplaced += answer.modified.count(UNPLACED)
+            pulled.refused += answer.modified.count(REFUSED)
+            for place, reason in answer.problems:
+                pulled.add_problem(place, reason)
         if answer.trouble:
             raise StorageError(answer.trouble)
 

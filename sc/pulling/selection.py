@@ -70,10 +70,10 @@ class Selection:
         return not self._only or name in self._only
 
     def problem(self, item: Item) -> str:
-        """Why the object can have no place below DEST; empty if it can."""
+        """Why the object can have no place below DEST, to be read after its name; empty if it can."""
         names = item.path.split("/")
         if names[0] == FILE or any(not _is_name(name) for name in names):
-            return f"{item.place} has a name that cannot be kept in a folder"
+            return "has a name that cannot be kept in a folder"
         return ""
 
     def run_of(self, place: str) -> Optional[str]:

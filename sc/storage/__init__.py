@@ -81,6 +81,8 @@ class Storage(Protocol):
     def list(self, place: str, start_after: str = "", end_before: str = "") -> Iterator[Entry]:
         """Every object below the place (a folder; not a mere prefix), by its key's UTF-8 bytes.
 
+        A folder in which something may not be looked at lists all the rest before it raises StorageError.
+
         `start_after` and `end_before` are texts relative to the place and bound the range (both
         exclusive), so that several threads can list a range each: ranges with common bounds have
         every object once. A server that keeps a tree (SeaweedFS) lists folder by folder, `a/b`

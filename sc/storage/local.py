@@ -109,9 +109,16 @@ class LocalStorage:
         root = self._path(place)
         bounds = os.fsencode(start_after), os.fsencode(end_before)
         above = child(place, "")
+        refused: list[OSError] = []
         with told(place, "listed"):
-            for key, status in walk(os.fsencode(root), *bounds, self._remove_leftover):
+            for key, status in walk(
+                os.fsencode(root), *bounds, self._remove_leftover, refused.append
+            ):
                 yield self._entry(above + os.fsdecode(key), root, status)
+        for error in refused[:1]:  # now that all the others are listed
+            named = error.filename or root
+            with told(os.fsdecode(named), "listed"):
+                raise error
 
     def list_folders(self, place: str) -> Iterator[str]:
         root = os.fsencode(self._path(place))

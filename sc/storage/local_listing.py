@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from typing import Callable
 
 from sc.storage.atomic_files import HIDDEN
@@ -18,10 +19,20 @@ _SLASH = ord("/")
 
 Leftover = Callable[[bytes], None]
 """Told of every file with a hidden name: a draft or a ticket, perhaps of a killed process."""
+Refused = Callable[[OSError], None]
+"""Told of what may not be looked at, or cannot; all else is listed."""
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def walk(
-    root: bytes, start_after: bytes, end_before: bytes, leftover: Leftover
+    root: bytes,
+    start_after: bytes,
+    end_before: bytes,
+    leftover: Leftover,
+    refused: Refused = _raise,
 ) -> Iterator[tuple[bytes, os.stat_result]]:
     """Each file's path below `root` and its status; the bounds are exclusive, `b""` is none.
 
@@ -29,15 +40,16 @@ def walk(
     folders are not entered. What vanishes meanwhile is left out.
     """
     base = root.rstrip(b"/") + b"/"
-    pending = [iter(_names(root, b"", start_after, end_before, leftover))]
+    names = partial(_names, start_after, end_before, leftover, refused)
+    pending = [iter(names(root, b""))]
     while pending:
         key = next(pending[-1], None)
         if key is None:
             pending.pop()
         elif key[-1] == _SLASH:
-            pending.append(iter(_names(base + key, key, start_after, end_before, leftover)))
+            pending.append(iter(names(base + key, key)))
         else:
-            status = _status(base, key)
+            status = _status(base, key, refused)
             if status is not None:
                 yield key, status
 
@@ -48,13 +60,21 @@ def holds_any(folder: bytes) -> bool:
 
 
 def _names(
-    folder: bytes, prefix: bytes, start_after: bytes, end_before: bytes, leftover: Leftover
+    start_after: bytes,
+    end_before: bytes,
+    leftover: Leftover,
+    refused: Refused,
+    folder: bytes,
+    prefix: bytes,
 ) -> list[bytes]:
     """The keys in one folder that are in the range, sorted; those of folders end with a slash."""
     keys = []
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        refused(error)
         return []
     with entries:
         for entry in entries:
@@ -73,7 +93,7 @@ def _names(
     return keys
 
 
-def _status(base: bytes, key: bytes) -> os.stat_result | None:
+def _status(base: bytes, key: bytes, refused: Refused) -> os.stat_result | None:
     path = base + key
     try:
         status = os.lstat(path)
@@ -83,5 +103,8 @@ def _status(base: bytes, key: bytes) -> os.stat_result | None:
                 return None
             status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        refused(error)
         return None
     return status if stat.S_ISREG(status.st_mode) else None

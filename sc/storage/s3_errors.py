@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sc.errors import MissingError, StorageError
+from sc.errors import MissingError, OutageError, StorageError
 
 _CREDENTIALS = (
     "run `aws configure` or `aws sso login`, set AWS_PROFILE, or give this machine an instance role"
@@ -131,19 +131,19 @@ def _refusal(
     )
 
 
-def no_answer(purpose: Purpose, url: str, reason: str, seconds: float, met: bool) -> StorageError:
+def no_answer(purpose: Purpose, url: str, reason: str, seconds: float, met: bool) -> OutageError:
     """The error for an endpoint that gives no answer, after `seconds` of asking."""
     again = "try again later" if met else "check the network, AWS_ENDPOINT_URL and the region"
     after = f"in {seconds:.0f} seconds" if seconds >= 1 else "at once"
     how = "could not be reached" if not met else "gave no answer"
-    return StorageError(
+    return OutageError(
         f"{purpose.place} cannot be {purpose.done}, {url} {how} {after} ({reason}): {again}."
     )
 
 
-def kept_failing(purpose: Purpose, url: str, reason: str, seconds: float) -> StorageError:
+def kept_failing(purpose: Purpose, url: str, reason: str, seconds: float) -> OutageError:
     """The error for a server that answers with trouble only."""
-    return StorageError(
+    return OutageError(
         f"{purpose.place} cannot be {purpose.done}, {url} answered with errors only for "
         f"{seconds:.0f} seconds (the last one was {reason}): try again later."
     )

@@ -70,7 +70,7 @@ class Surroundings:
     environment: Mapping[str, str]
     """Of this process: what `os.environ` is."""
     home: str
-    """Where relative folders of the recipe begin."""
+    """Where relative folders of the recipe begin, unless the job was split in a folder that is here too."""
     open_storage: Callable[[], Storage]
     look_up: LookUp
     open_site: Callable[[], Site] = NoSite
@@ -170,7 +170,8 @@ def _prepare(
         desk.wait_for_news(1.0)
     if desk.job is None or desk.is_stopping() or signals:
         return None
-    preparation = Preparation(here.open_storage, job_url, desk.job, here.home, here.look_up)
+    home = _begin(desk.job, here)
+    preparation = Preparation(here.open_storage, job_url, desk.job, home, here.look_up)
     try:
         while not signals and not desk.is_stopping():
             prepared = preparation.result(0.5)
@@ -180,6 +181,25 @@ def _prepare(
     finally:
         preparation.end()
     return None
+
+
+def _begin(job: Job, here: Surroundings) -> str:
+    """Go to where the job was cut, and return it: relative folders of its recipe and its runs begin there.
+
+    A worker on another machine, where there is no such folder, stays where it was started. Raises ScError if a worker
+    of the job's own machine cannot go there.
+    """
+    if not job.folder:
+        return here.home
+    try:
+        os.chdir(job.folder)
+    except OSError as error:
+        reason = f"{job.folder}, where this job was split and its commands begin, cannot be entered ({error.strerror})"
+        if here.identity.fleet == "local":
+            raise ScError(f"{reason}: bring it back, and start the job again.") from None
+        here.say(f"{reason}; they begin in {here.home}")
+        return here.home
+    return job.folder
 
 
 def _not_begun(desk: Desk, signals: list[int]) -> Worked:
@@ -202,6 +222,7 @@ def _execute(
         gpus=gpus,
         environment=prepared.environment,
         working_directory=prepared.working_directory,
+        given=job.given,
         are_runs_redone=True,
     )
     here.say(f"{here.identity.worker} works on {job.name}, {nprocs} runs at a time.")

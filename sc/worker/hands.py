@@ -14,7 +14,7 @@ from sc import claims, paths
 from sc.claims import Claim, done_note
 from sc.codes import GARBAGE, THREADS, Ended, read_code
 from sc.errors import InputError, StorageError
-from sc.model import Outcome, Run, command_hash
+from sc.model import Outcome, Run, command_hash, identities
 from sc.previous_outputs import find_previous, remove_previous
 from sc.staging import Job, UnreadablePartError, read_part
 from sc.storage import Storage
@@ -177,9 +177,11 @@ class Claimed:
             f"({', '.join(claim.holders)}); it may be what kills them"
         )
         path = run.remote_output_path
-        return Outcome(
+        whole, own = identities(run, self._job.given)
+        lost = Outcome(
             path, command_hash(run), None, "lost", 1, self._machine, -1, 0.0, 0.0, reason
         )
+        return lost._replace(identity=whole, own_identity=own)
 
 
 def _is_younger(code: Ended, seconds: float) -> bool:

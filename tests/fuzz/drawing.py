@@ -12,7 +12,8 @@ import unicodedata
 
 from sc.commands.output import Tame
 from sc.fleets.bootstrap import JobFacts, user_data
-from sc.grouping import fold, last_line
+from sc.grouping import fold
+from sc.last_words import last_line
 from sc.model import command_text
 from sc.pages import markup
 from sc.reports import Table, printable, table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import time
@@ -48,7 +49,7 @@ class FullDisk(MemoryStorage):
 
     def get(self, place: str, start: int = 0) -> bytes:
         wait_until(lambda: self.is_time(self.writers()), "others are in the middle of theirs")
-        raise StorageError(f"{place} has no room.")
+        raise StorageError(f"{place} has no room.") from OSError(errno.ENOSPC, "no room")
 
     def writers(self) -> set[int]:
         halves = self.dest.rglob(f"{HIDDEN}*")
@@ -141,7 +142,8 @@ def test_what_has_no_place_here_is_told_and_the_rest_is_fetched(tmp_path: Path) 
     (dest / "1").write_text("a file where a folder should be")
     pulled = pull(source, dest)
     assert (pulled.fetched, pulled.unplaced, len(pulled.problems)) == (2, 1, 1)
-    assert "out/1/stdout" in pulled.problems[0]
+    (problem,) = pulled.problems.values()
+    assert problem.examples == [f"{source}/1/stdout"]
 
 
 class Again:

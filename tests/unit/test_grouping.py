@@ -6,7 +6,8 @@ from typing import Optional
 
 import pytest
 
-from sc.grouping import OTHERS, Group, Groups, fold, kind_of, last_line
+from sc.grouping import OTHERS, Group, Groups, fold, kind_of
+from sc.last_words import last_line
 from sc.model import Outcome
 
 

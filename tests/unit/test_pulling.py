@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sc.errors import InputError
-from sc.pulling.crew import GONE, UNPLACED, fetch
+from sc.pulling.crew import GONE, UNPLACED, Fetcher
 from sc.pulling.memory import FILE, Item, Memory
 from sc.pulling.selection import Selection
 from sc.storage import Entry, Storage
@@ -114,10 +115,13 @@ def test_one_object_is_fetched_with_all_that_is_in_it_or_said_to_be_gone(tmp_pat
     storage.put("s3://b/x", b"new")
     (tmp_path / "file").write_text("in the way")
     dest = str(tmp_path)
-    modified = fetch(storage, dest, Item("s3://b/x", 3, "", "a/b/x"))
-    assert modified == (tmp_path / "a/b/x").stat().st_mtime_ns
+    chunk = [Item("s3://b/x", 3, "", "a/b/x"), Item("s3://b/none", 3, "", "a/none")]
+    chunk += [Item("s3://b/x", 3, "", name) for name in ("file/x", "a")]
+    with ThreadPoolExecutor(1) as threads:
+        answer = Fetcher(storage, dest).fetch_all(threads, chunk)
+    modified = (tmp_path / "a/b/x").stat().st_mtime_ns
     assert (tmp_path / "a/b/x").read_bytes() == b"new"
-    assert fetch(storage, dest, Item("s3://b/none", 3, "", "a/none")) == GONE
-    assert fetch(storage, dest, Item("s3://b/x", 3, "", "file/x")) == UNPLACED
-    assert fetch(storage, dest, Item("s3://b/x", 3, "", "a/b")) == UNPLACED
+    assert answer.modified == [modified, GONE, UNPLACED, UNPLACED]
+    assert [place for place, _ in answer.problems] == ["s3://b/x"] * 2
+    assert not answer.trouble
     assert sorted(os.listdir(tmp_path / "a/b")) == ["x"]

@@ -9,8 +9,9 @@ from typing import Optional
 
 import pytest
 
+from sc.codes import CHANGED, NONE
 from sc.errors import StorageError
-from sc.model import Batch, Outcome, Run, command_hash
+from sc.model import Batch, Given, Outcome, Run, command_hash, identities, identity
 from sc.records import Records
 from sc.splitting import Standing
 from sc.standing import Commands, read_commands, read_standings
@@ -117,9 +118,9 @@ def test_only_runs_of_the_batch_are_kept() -> None:
         run = Run(f"command {number}", "/a" if number == 1 else f"/b/{number}")
         commands.add(record(run, 0, 5.0).to_line())
     assert commands.last("/b/0") is None
-    known = commands.last("/a")
-    assert known is not None
-    assert known.command_hash == int(command_hash(Run("command 1", "/a")), 16)
+    assert commands.last("/a") is not None
+    assert not commands.is_another(Run("command 1", "/a"))
+    assert commands.is_another(Run("command 2", "/a"))
 
 
 def test_who_finds_that_codes_cannot_be_read_waits_for_no_records(
@@ -143,3 +144,34 @@ def test_who_finds_that_codes_cannot_be_read_waits_for_no_records(
     with pytest.raises(StorageError):
         read_standings(open_storage({}), batch(tmp_path, "a"))
     assert len(asked) < 10**6
+
+
+def test_judge_compares_with_what_the_recipe_gives_only_where_one_is_known() -> None:
+    run, recipe = Run("now", "/a"), Given({"A": "1"}, "src")
+    whole, own = identities(run, recipe)
+    line = record(run, 0, 5.0)._replace(identity=whole, own_identity=own).to_line()
+    for given, code in (
+        (None, 0),
+        (recipe, 0),
+        (Given(), CHANGED),
+        (Given({"A": "2"}, "src"), CHANGED),
+    ):
+        commands = Commands([run], given)
+        commands.add(line)
+        assert commands.judge(run, 0).code == code
+        assert commands.judge(run, 1).code == 1
+        assert commands.judge(run._replace(cmd="other"), 0).code == CHANGED
+        assert commands.judge(run._replace(cmd="other"), None).code == NONE
+
+
+def test_identity_goes_by_what_the_files_say() -> None:
+    run = Run("now", "/a", env={"A": "1"})
+    assert identity(run) == command_hash(run)
+    assert identity(Run("now", "/b"), Given({"A": "1"})) == identity(run)
+    assert identity(run, Given({"A": "2"}, "./")) == identity(run)
+    below = run._replace(working_directory="b/")
+    assert identity(below, Given({}, "./a")) == identity(run._replace(working_directory="a//b"))
+    others = [run, below, run._replace(gpus=1.0), run._replace(cmd=("now",)), run._replace(env={})]
+    assert len({identity(one) for one in others}) == len(others)
+    late = run._replace(timeout=1.0, retries=3, expected_time=2.0, local_results_dir="x")
+    assert identity(late) == identity(run)
