@@ -122,6 +122,8 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     """What every run gets on top of `sc`'s own environment."""
     working_directory: Optional[str] = None
+    synced: Mapping[str, str] = field(default_factory=dict)
+    """Folders that may be replaced by a newer version, and the version in which runs begin that begin there."""
     temp_folder: Optional[str] = None
     """None: the folder of `tempfile`."""
     grace_seconds: float = 10.0

@@ -202,6 +202,7 @@ def _execute(
         gpus=gpus,
         environment=prepared.environment,
         working_directory=prepared.working_directory,
+        synced=prepared.synced,
         are_runs_redone=True,
     )
     here.say(f"{here.identity.worker} works on {job.name}, {nprocs} runs at a time.")
