@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sc.archives.packing import Packed, pack
+from sc.archives.trees import Order, Piece, Placed, hold, place
 from sc.archives.unpacking import unpack
 
-__all__ = ["Packed", "pack", "unpack"]
+__all__ = ["Order", "Packed", "Piece", "Placed", "hold", "pack", "place", "unpack"]

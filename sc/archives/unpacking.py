@@ -13,8 +13,9 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, NamedTuple, Optional
+from typing import IO, BinaryIO, NamedTuple, Optional
 
+from sc.archives import holes
 from sc.archives.links import leads_out
 from sc.errors import InputError
 
@@ -30,10 +31,10 @@ _DAMAGES = (
 def unpack(archive: str, destination: str) -> int:
     """Write the archive's content below the folder `destination`, which is made; returns the files.
 
-    What is there with the same names is replaced. Files get the present time, so that nobody's cache
-    takes them for an older version. Raises InputError, before anything is written, for an archive that
-    is damaged, holds anything but files, folders and links, leaves the destination, or does not fit there.
-    Links alone are made before it is seen where they lead; if one leads out, none of them is left.
+    What is there with the same names is replaced, so nobody may be using it (see `trees`). Files get the present time,
+    so that nobody's cache takes them for an older version. Raises InputError, before anything is written, for an
+    archive that is damaged, holds anything but files, folders and links, leaves the destination, or does not fit
+    there. Links alone are made before it is seen where they lead; if one leads out, none of them is left.
     """
     os.makedirs(destination, exist_ok=True)
     top = os.path.realpath(destination)
@@ -80,6 +81,8 @@ class _Member(NamedTuple):
     name: str
     """Relative, without dots; empty for the destination itself."""
     content: Optional[IO[bytes]]
+    sparse: Optional[tuple[int, holes.Pieces]] = None
+    """Of a file with holes: its size, and where its content belongs."""
 
 
 @contextmanager
@@ -115,6 +118,8 @@ def _members(archive: str) -> Iterator[_Member]:
             file.left = _LONGEST_HEADER
             info = tar.next()
             if info is None:
+                while file.read(_PIECE):  # to the checksum at the end
+                    pass
                 return
             tar.members = []  # type: ignore[attr-defined] # it would remember every file
             if info.offset <= position or info.size < 0:
@@ -123,7 +128,15 @@ def _members(archive: str) -> Iterator[_Member]:
             name = _checked_name(info)
             content = tar.extractfile(info) if info.isreg() else None
             file.left = info.size
-            yield _Member(info, name, content)
+            yield _Member(info, name, content, _sparse(info))
+
+
+def _sparse(info: tarfile.TarInfo) -> Optional[tuple[int, holes.Pieces]]:
+    text = info.pax_headers.get(holes.HEADER)
+    found = holes.read(text, info.size) if text is not None else None
+    if text is not None and (found is None or not info.isreg()):
+        raise _Refused(f"holds {info.name[:200]!r}, whose holes cannot be")
+    return found
 
 
 def _checked_name(info: tarfile.TarInfo) -> str:
@@ -176,9 +189,22 @@ def _write(path: str, member: _Member) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(path, flags, member.info.mode & 0o777 | 0o600)
     with open(descriptor, "wb") as file:
-        if member.content is not None:
+        if member.content is not None and member.sparse is None:
             shutil.copyfileobj(member.content, file, _PIECE)
+        elif member.content is not None and member.sparse is not None:
+            _write_pieces(file, member.content, *member.sparse)
     os.chmod(path, member.info.mode & 0o777 | 0o600)  # whatever the umask is
+
+
+def _write_pieces(file: BinaryIO, content: IO[bytes], size: int, pieces: holes.Pieces) -> None:
+    for start, length in pieces:
+        file.seek(start)
+        left = length
+        while left:
+            data = content.read(min(left, _PIECE))
+            left -= len(data)
+            file.write(data)
+    file.truncate(size)
 
 
 def _make_links(top: str, links: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ intend() ── all checks, no effect ──▶ Intended ── start() ──�
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import zipfile
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from sc.storage import Storage
 
 Tell = Callable[[str], None]
+_WORD = re.compile(r"((?:\\[\\:]|[^:])*)(?::(.*))?", re.DOTALL)
+_ESCAPED = re.compile(r"\\([\\:])")
+_SHOWN = 10
 HANDED_ON = (
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
@@ -221,12 +225,15 @@ def packed(recipe: Recipe, work: Work, folder: str) -> tuple[list[str], tuple[Sy
     archives: list[str] = []
     synced: list[Synced] = []
     for number, (source, below) in enumerate(map(split_sync, work.sync)):
-        destination = os.path.join(recipe.working_directory or "", below)
-        here = os.path.join(work.folder, destination)
-        if recipe.is_local and os.path.realpath(here) == os.path.realpath(source):
+        is_of_home = below.startswith("~")
+        destination = os.path.join("" if is_of_home else recipe.working_directory or "", below)
+        here = os.path.realpath(os.path.join(work.folder, os.path.expanduser(destination)))
+        if recipe.is_local and here == os.path.realpath(source):
             continue
         path = os.path.join(folder, f"{number}.tar.gz")
-        synced.append(Synced(pack(source, path).sha256, destination, work.sync_base))
+        done = pack(source, path)
+        _tell_skipped(source, done.skipped)
+        synced.append(Synced(done.sha256, destination, work.sync_base))
         archives.append(path)
     return archives, tuple(synced)
 
@@ -265,15 +272,36 @@ def handed_on(environ: Mapping[str, str]) -> Mapping[str, str]:
     return {name: environ[name] for name in HANDED_ON if environ.get(name)}
 
 
+def _tell_skipped(source: str, skipped: Sequence[str]) -> None:
+    if skipped:
+        more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
+        names = f"{', '.join(skipped[:_SHOWN])}{more}"
+        tell(f"not synced from {source}, as only files, folders and links are: {names}")
+
+
 def split_sync(word: str) -> tuple[str, str]:
-    """Source and destination."""
-    source, _, destination = word.partition(":")
+    """Source and destination of a word of `check_sync`: the first colon ends the source, unless `\\:` is written."""
+    match = _WORD.fullmatch(word)
+    source, destination = (match[1], match[2] or "") if match else (word, "")
+    source = _ESCAPED.sub(r"\1", source)
+    return source, destination or source
+
+
+def _split_typed(word: str) -> tuple[str, str]:
+    """The same of what was typed: if there is no such folder, the word is taken as it stands, and split at the first
+    colon that gives one."""
+    first = split_sync(word)
+    colons = [place for place, letter in enumerate(word) if letter == ":"]
+    others = [(word[:place], word[place + 1 :]) for place in colons]
+    found = (one for one in (first, *others, (word, "")) if os.path.isdir(one[0]))
+    source, destination = next(found, first)
     return source, destination or source
 
 
 def check_sync(word: str) -> str:
-    """`SRC:DEST` with an absolute source. Raises InputError if the source is no folder."""
-    source, destination = split_sync(word)
+    """`SRC:DEST` with an absolute source, as `split_sync` takes it. Raises InputError if the source is no folder."""
+    source, destination = _split_typed(word)
     if not os.path.isdir(source):
         raise InputError(f"--sync {word}: {source or 'SRC'} is not a folder")
-    return f"{os.path.abspath(source)}:{destination}"
+    escaped = os.path.abspath(source).replace("\\", "\\\\").replace(":", "\\:")
+    return f"{escaped}:{destination}"

@@ -124,6 +124,8 @@ class Plan:
     given: Given = NOTHING_GIVEN
     """What the recipe says of environment and folder: by it records tell later whether a run is still the same."""
     working_directory: Optional[str] = None
+    synced: Mapping[str, str] = field(default_factory=dict)
+    """Folders that may be replaced by a newer version, and the version in which runs begin that begin there."""
     temp_folder: Optional[str] = None
     """None: the folder of `tempfile`."""
     grace_seconds: float = 10.0

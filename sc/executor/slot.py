@@ -175,7 +175,7 @@ class Keeper:
             raise CannotStartError(CANNOT_EXECUTE, self._no_home)
         try:
             if folder is not None:
-                os.chdir(os.path.expanduser(folder))
+                environment = self._go_to(os.path.expanduser(folder), environment)
             script = f"{self._folder}/{start.number}.sh"
             command = command_line(start.run.cmd, environment, script)
             return tree.start(command, environment, room.stdout, room.stderr)
@@ -189,6 +189,17 @@ class Keeper:
         finally:
             if folder is not None:
                 os.fchdir(self._home_descriptor)
+
+    def _go_to(self, folder: str, environment: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+        """Be in the run's folder: if it lies in a synced one, in the version that its worker has got. Returns the
+        run's environment there, in which PWD is the name that it was given."""
+        path = os.path.abspath(folder) if self._plan.synced else ""
+        for destination, version in self._plan.synced.items():
+            if f"{path}/".startswith(destination.rstrip("/") + "/"):
+                os.chdir(version + path[len(destination) :])
+                return {**environment, b"PWD": encode(path)}
+        os.chdir(folder)
+        return environment
 
     def _watch(self, pid: int, timeout: Optional[float], room: Room) -> Watch:
         """Wait until the run and all that it started are gone, and see whether its disk is full meanwhile."""

@@ -223,6 +223,7 @@ def _execute(
         environment=prepared.environment,
         working_directory=prepared.working_directory,
         given=job.given,
+        synced=prepared.synced,
         are_runs_redone=True,
     )
     here.say(f"{here.identity.worker} works on {job.name}, {nprocs} runs at a time.")

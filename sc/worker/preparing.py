@@ -15,8 +15,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from threading import Thread
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple, Optional
 
 from sc import archives
 from sc.errors import ScError
-from sc.staging import Job
+from sc.staging import Job, Synced
 from sc.storage import Storage
 from sc.worker.forks import stand_alone
 
@@ -41,6 +42,10 @@ class Prepared(NamedTuple):
 
     environment: Mapping[str, str]
     working_directory: Optional[str]
+    synced: Mapping[str, str]
+    """Where runs begin that are to begin in a synced folder: by its destination, the version that this worker has."""
+    locks: Sequence[str]
+    """Held until this worker ends, so that nobody removes those versions."""
 
 
 class Preparation:
@@ -56,7 +61,7 @@ class Preparation:
     ) -> None:
         """`home` is where relative folders of the recipe begin; `look_up` finds secrets."""
         context: Any = multiprocessing.get_context("fork")
-        self._connection, theirs = context.Pipe(duplex=False)
+        self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
             target=_prepare_and_tell,
             args=(theirs, open_storage, job_url, job, home, look_up),
@@ -77,10 +82,16 @@ class Preparation:
             raise ScError(
                 f"The preparation of this machine has died ({self._process.exitcode})."
             ) from None
+        prepared = None if "error" in answer else Prepared(**answer)
+        if prepared is not None:
+            for lock in prepared.locks:
+                archives.hold(lock)  # until this process ends
+        with suppress(OSError):
+            self._connection.send_bytes(b"held")
         self._process.join()
-        if "error" in answer:
+        if prepared is None:
             raise ScError(answer["error"])
-        return Prepared(answer["environment"], answer["working_directory"])
+        return prepared
 
     def end(self) -> None:
         """End it and all that it has started, if it still goes on."""
@@ -114,6 +125,8 @@ def _prepare_and_tell(
     except OSError as error:
         answer = {"error": f"This machine could not be prepared: {error}."}
     connection.send_bytes(json.dumps(answer).encode())
+    with suppress(EOFError, OSError):
+        connection.recv_bytes()  # the worker has the locks too; from here on ours may go
 
 
 def _end_with_the_worker(descriptor: int) -> None:
@@ -128,18 +141,59 @@ def prepare(storage: Storage, job_url: str, job: Job, home: str, look_up: LookUp
     """Do it all, in this process. Raises ScError with the reason."""
     folder = _folder(home, job.working_directory or "")
     environment = read_environment(job.environment_variables, look_up)
+    placed = [archives.place(order, _say) for order in _orders(storage, job_url, job, home)]
+    synced = {one.destination: one.tree for one in placed if one.tree != one.destination}
     os.makedirs(folder, exist_ok=True)
-    with _alone_in(folder):
-        for synced in job.synced:
-            _unpack(storage, synced.place(job_url), _folder(home, synced.destination))
+    begin = _in_version(folder, synced)
+    if begin != folder:
+        environment = {"PWD": folder, **environment}  # what `pwd` says, as long as it is true
+    with _alone_in(begin):
         if job.start_script:
-            _run_start_script(job.start_script, {**os.environ, **environment}, folder)
-    return Prepared(environment, folder)
+            _run_start_script(job.start_script, {**os.environ, **environment}, begin)
+    return Prepared(environment, begin, synced, [one.lock for one in placed])
+
+
+def _orders(storage: Storage, job_url: str, job: Job, home: str) -> Iterator[archives.Order]:
+    """One for each folder; what is synced into a synced folder is a part of that."""
+    pairs = [(_folder(home, synced.destination), synced) for synced in job.synced]
+    for top in dict.fromkeys(_top(folder, pairs) for folder, _ in pairs):
+        pieces = [
+            archives.Piece(
+                synced.sha256,
+                "" if folder == top else os.path.relpath(folder, top),
+                partial(storage.get_file, synced.place(job_url)),
+            )
+            for folder, synced in pairs
+            if _top(folder, pairs) == top
+        ]
+        yield archives.Order(top, pieces, job.nonce, home)
+
+
+def _top(folder: str, pairs: Sequence[tuple[str, Synced]]) -> str:
+    """The highest destination that the folder is or lies in."""
+    return min((one for one, _ in pairs if _is_in(folder, one)), key=len)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(folder.rstrip("/") + "/")
+
+
+def _in_version(folder: str, synced: Mapping[str, str]) -> str:
+    """The folder, as it is in the version that this worker uses."""
+    for destination, tree in synced.items():
+        if _is_in(folder, destination):
+            return tree + folder[len(destination) :]
+    return folder
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"sc: {line}\n")
+    sys.stderr.flush()
 
 
 @contextmanager
 def _alone_in(folder: str) -> Iterator[None]:
-    """Two workers of one machine do not unpack and install over each other."""
+    """Two workers of one machine do not install over each other."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network folders know no locks
@@ -159,13 +213,6 @@ def read_environment(variables: Mapping[str, str], look_up: LookUp) -> dict[str,
         name: secrets[value[len(SECRET) :]] if value.startswith(SECRET) else value
         for name, value in variables.items()
     }
-
-
-def _unpack(storage: Storage, place: str, destination: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="sc-sync-") as folder:
-        archive = os.path.join(folder, "archive.tar.gz")
-        storage.get_file(place, archive)
-        archives.unpack(archive, destination)
 
 
 def _run_start_script(text: str, environment: Mapping[str, str], folder: str) -> None:

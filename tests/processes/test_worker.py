@@ -264,6 +264,30 @@ def test_the_machine_is_prepared(any_job: JobUnderTest, tmp_path: Path) -> None:
     assert "preparing" in job.said()
 
 
+def test_a_worker_killed_while_it_unpacks_leaves_nothing_half(
+    job: JobUnderTest, tmp_path: Path
+) -> None:
+    source, archive = tmp_path / "source", tmp_path / "archive.tar.gz"
+    source.mkdir()
+    for number in range(2000):
+        (source / f"{number}").write_text("x")
+    packed = archives.pack(str(source), str(archive))
+    job.stage(
+        ["ls data | wc -l"],
+        part=1,
+        synced=(Synced(packed.sha256, "data"),),
+        archives=[str(archive)],
+    )
+    worker = job.work()
+    job.wait(lambda: list(job.folder.glob(".sc-sync/new-*/tree/*")), "it unpacks")
+    send(job.processes(), signal.SIGKILL)
+    worker.wait(60)
+    assert not (job.folder / "data").exists()
+    assert job.work().wait(60) == 0
+    assert job.stdout(0).strip() == "2000"
+    assert len(list((job.folder / ".sc-sync").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("field", "sentence"),
     [

@@ -17,7 +17,7 @@ import pytest
 from sc.archives import pack, unpack
 from sc.archives.ignoring import Ignored
 from sc.archives.unpacking import _make_links, _Refused
-from sc.errors import InputError
+from sc.errors import InputError, ScError
 
 
 def fill(folder: Path, files: dict[str, str]) -> Path:
@@ -118,6 +118,55 @@ class TestPacking:
         os.mkfifo(source / "pipe")
         assert pack(str(source), str(tmp_path / "a.tar.gz")).files == 1
 
+    def test_what_is_no_file_is_named(self, tmp_path: Path) -> None:
+        source = fill(tmp_path / "src", {"a": "a"})
+        os.mkfifo(source / "pipe")
+        packed = pack(str(source), str(tmp_path / "a.tar.gz"))
+        assert packed.skipped == (f"{source}/pipe",)
+
+    def test_links_that_lead_inside_by_another_way_are_made_relative(self, tmp_path: Path) -> None:
+        source = fill(tmp_path / "real/src", {"d/a": "a"})
+        (tmp_path / "alias").symlink_to("real")
+        alias = tmp_path / "alias/src"
+        (source / "absolute").symlink_to(alias / "d/a")
+        (source / "d/real").symlink_to(source / "d")
+        (source / "d/round").symlink_to("../../src/d/a")
+        (source / "missing").symlink_to(source / "none")
+        (source / "top").symlink_to(source)
+        for given in (source, alias):
+            pack(str(given), str(tmp_path / "a.tar.gz"))
+            out = tmp_path / f"out-{given.parent.name}/other"
+            unpack(str(tmp_path / "a.tar.gz"), str(out))
+            links = ("absolute", "d/real", "d/round", "missing", "top")
+            assert [os.readlink(out / one) for one in links] == ["d/a", ".", "a", "none", "."]
+
+    def test_a_full_folder_for_temporary_files_is_named(self, tmp_path: Path) -> None:
+        source = fill(tmp_path / "src", {"a": "a" * 100_000})
+        (tmp_path / "tmp").mkdir()
+        (tmp_path / "tmp/0.tar.gz").symlink_to("/dev/full")
+        with pytest.raises(ScError, match=rf"written to {tmp_path}/tmp, .*No space left.*TMPDIR"):
+            pack(str(source), str(tmp_path / "tmp/0.tar.gz"))
+
+    def test_the_mode_of_the_folder_itself_is_kept(self, tmp_path: Path) -> None:
+        source = fill(tmp_path / "src", {"a": "a"})
+        source.chmod(0o700)
+        pack(str(source), str(tmp_path / "a.tar.gz"))
+        unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "out"))
+        assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+    @pytest.mark.parametrize("at_end", [True, False])
+    def test_holes_stay_holes(self, tmp_path: Path, at_end: bool) -> None:
+        (tmp_path / "src").mkdir()
+        with (tmp_path / "src/x").open("wb") as file:
+            for place in (0, 1 << 20, 3 << 20):
+                file.seek(place)
+                file.write(b"abc" * 2000)
+            file.truncate((8 << 20) if at_end else file.tell())
+        pack(str(tmp_path / "src"), str(tmp_path / "a.tar.gz"))
+        unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "out"))
+        assert (tmp_path / "out/x").read_bytes() == (tmp_path / "src/x").read_bytes()
+        assert (tmp_path / "out/x").stat().st_blocks <= (tmp_path / "src/x").stat().st_blocks + 8
+
     def test_only_folders_are_packed(self, tmp_path: Path) -> None:
         for path in (tmp_path / "missing", fill(tmp_path, {"file": ""}) / "file"):
             with pytest.raises(InputError, match="is not a folder"):
@@ -140,7 +189,7 @@ class TestPacking:
         ("[a-c]1", ["b1"], ["d1"]),
         ("[!a-c]1", ["d1"], ["b1", "x/b1"]),
         ("[]x]", ["]", "x"], ["y"]),
-        ("[z-a]", ["[z-a]"], ["z"]),
+        ("[z-a]", ["z"], ["[z-a]", "a"]),
         ("\\#a", ["#a"], ["a"]),
         ("a.b", ["a.b"], ["axb"]),
     ],
@@ -201,6 +250,12 @@ HOSTILE = {
     "sparse by its headers": [
         member("x", more={"GNU.sparse.major": "0", "GNU.sparse.map": "0,1"}),
     ],
+    "holes that overlap": [member("x", more={"SC.sparse": "9 0 0 5 0 1 0"})],
+    "holes of another length": [member("x", more={"SC.sparse": "9 0 3"})],
+    "holes behind the end": [member("x", more={"SC.sparse": "9 12 0"})],
+    "holes that are no numbers": [member("x", more={"SC.sparse": "9 -1 0"})],
+    "holes of a file without end": [member("x", more={"SC.sparse": "9" * 30})],
+    "holes of a folder": [member("x", tarfile.DIRTYPE, more={"SC.sparse": "9 0 0"})],
     "longer than the disk": [member("x", more={"size": str(2**60)})],
     "another name by its headers": [member("x", more={"path": "../x"})],
     "another target by its headers": [member("x", LINK, "y", more={"linkpath": "/etc/passwd"})],

@@ -9,8 +9,8 @@ from typing import Optional
 import pytest
 
 from sc import commands_folder, paths
-from sc.commands.starting import Intended, start
-from sc.errors import StorageError
+from sc.commands.starting import Intended, check_sync, split_sync, start
+from sc.errors import InputError, StorageError
 from sc.fleets import Launch, Machine, Tell
 from sc.model import Recipe
 from sc.staging import FIRST_PARTS, Job
@@ -78,3 +78,38 @@ def test_a_start_that_fails_on_the_way_ends_its_machines(tmp_path: Path) -> None
     with pytest.raises(StorageError):
         start(intended(storage, fleet), breaking(), lambda line: None)
     assert (fleet.launches, fleet.stops) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("word", "source", "destination"),
+    [
+        ("x", "x", "x"),
+        ("x:", "x", "x"),
+        ("x:d:e", "x", "d:e"),
+        ("x:y:d", "x", "y:d"),
+        ("x\\:y:d", "x:y", "d"),
+        ("a:b c", "a:b c", "a:b c"),
+        ("a:b c:d", "a:b c", "d"),
+        ("w\\z", "w\\z", "w\\z"),
+        ("w\\\\z:d", "w\\z", "d"),
+        ("q\\:d", "q\\", "d"),
+        ("q\\\\:d", "q\\", "d"),
+        ("new\nline:d", "new\nline", "d"),
+        ("\udcff:y", "\udcff:y", "\udcff:y"),
+    ],
+)
+def test_sync_word_with_odd_names_names_the_folder_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, source: str, destination: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x", "x:y", "a:b c", "w\\z", "q\\", "new\nline", "\udcff:y"):
+        (tmp_path / name).mkdir()
+    absolute = check_sync(word)
+    assert split_sync(absolute) == (str(tmp_path / source), destination)
+    (tmp_path / source).rmdir()
+    assert split_sync(absolute) == (str(tmp_path / source), destination)
+
+
+def test_sync_word_without_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--sync none:there: none is not a folder"):
+        check_sync("none:there")
