@@ -13,7 +13,7 @@ from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parent.parent / "sc"
 
-EVERYWHERE = {"errors", "model", "paths"}
+EVERYWHERE = {"errors", "model", "paths", "widths"}
 """At the bottom: nouns, words and sentences."""
 ARROWS: Mapping[str, set[str]] = {
     # from the top: who starts, translates, does
@@ -121,7 +121,8 @@ ARROWS: Mapping[str, set[str]] = {
     "reports": set(),
     "storage": set(),
     "paths": set(),
-    "model": set(),
+    "model": {"widths"},
+    "widths": set(),
     "errors": set(),
     "__init__": set(),
 }

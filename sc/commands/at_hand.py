@@ -7,11 +7,13 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, NamedTuple, Optional
 
 from sc import commands_folder, paths
 from sc.commands.voice import tell
 from sc.errors import InputError
+from sc.widths import Width, width_of
 
 if TYPE_CHECKING:
     from sc.model import Batch, Run
@@ -90,9 +92,11 @@ def _of_split(word: str, split: commands_folder.Split) -> AtHand:
     if not split.parts:
         raise InputError(f"{word}: nothing was left to be run when it was split")
     recipe = os.path.join(word, commands_folder.RECIPE) if os.path.isdir(word) else word
-    place = read_batch(split.parts[0], at_once=1).remote_output_path
+    first = read_batch(split.parts[0], at_once=1)
+    place = first.remote_output_path
     batch = _spooled(place, _runs_of_files(split.parts), word)
-    return AtHand(batch, paths.job(place, read_recipe(recipe).recipe.name))
+    url = paths.job(place, read_recipe(recipe).recipe.name)
+    return AtHand(replace(batch, width=first.width), url)
 
 
 def _runs_of_files(parts: Iterable[str]) -> Iterator[Run]:
@@ -123,7 +127,14 @@ def _batch_of_job(url: str, storage: Storage) -> Batch:
                 for part in threads.map(lambda one: read_part(storage, url, one), numbers):
                     yield from part
 
-    return _spooled(job.remote_output_path, runs(), url)
+    batch = _spooled(job.remote_output_path, runs(), url)
+    path = storage.local_path(paths.part(url, 0))
+    return batch if path is None else replace(batch, width=_width(path))
+
+
+def _width(path: str) -> Width:
+    with open(path, "rb") as file:
+        return width_of(file.fileno())
 
 
 def _spooled(place: str, runs: Iterable[Run], shown: str) -> Batch:

@@ -19,6 +19,7 @@ from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line, tell
 from sc.errors import InputError, StorageError
 from sc.model import NO_GPUS
+from sc.widths import ALL_OPEN, Widths
 
 if TYPE_CHECKING:
     from sc.fleets import Fleet, Launch
@@ -55,6 +56,8 @@ class Work:
     gpus: GpuNeeds = NO_GPUS
     outputs: Callable[[], Iterable[str]] = tuple
     """The output paths of the runs, to be gone through once."""
+    widths: Widths = ALL_OPEN
+    """Who may read what the job was made of."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Intended:
     """Paths of the packed folders."""
     claimant: Optional[Claimant] = None
     """Who is to have the job's runs for it."""
+    widths: Widths = ALL_OPEN
 
 
 def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intended:
@@ -78,12 +82,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     from sc.staging import LOCAL_LEASE_SECONDS, Job, is_fresh
 
     url = paths.job(work.remote_output_path, recipe.name)
-    program = own_program()
-    if not program and not recipe.is_local:
-        raise InputError(
-            "machines get a copy of sc.pyz, and this sc does not run from one; "
-            "make it with ./build.sh, and start the job with dist/sc.pyz"
-        )
+    program = _program_for(recipe)
     fleet = pick(recipe, os.environ)
     facts = (program, sha256_of(program), handed_on(os.environ), work.gpus)
     launch = Launch(url, recipe, max(1, min(recipe.scale, work.parts)), *facts)
@@ -110,7 +109,19 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         max_failures=work.max_failures,
         nonce=os.urandom(8).hex(),
     )
-    return Intended(storage, fleet, launch, job, archives, job_claimant(storage, url, work))
+    claimant = job_claimant(storage, url, work)
+    return Intended(storage, fleet, launch, job, archives, claimant, work.widths)
+
+
+def _program_for(recipe: Recipe) -> str:
+    """Raises InputError where machines would need a sc.pyz, and there is none."""
+    program = own_program()
+    if not program and not recipe.is_local:
+        raise InputError(
+            "machines get a copy of sc.pyz, and this sc does not run from one; "
+            "make it with ./build.sh, and start the job with dist/sc.pyz"
+        )
+    return program
 
 
 def _check_places(storage: Storage, work: Work) -> None:
@@ -170,7 +181,15 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
     clear(storage, url)
     is_launched = False
     program = None if intended.launch.recipe.is_local else intended.launch.program
-    staged = stage(storage, url, intended.job, parts, program=program, archives=intended.archives)
+    staged = stage(
+        storage,
+        url,
+        intended.job,
+        parts,
+        program=program,
+        archives=intended.archives,
+        widths=intended.widths,
+    )
     try:
         with ended_politely():
             for _ in staged:
