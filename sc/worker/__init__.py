@@ -39,6 +39,7 @@ from sc.errors import ExitCode, ScError
 from sc.executor import Ending, Plan
 from sc.executor.gpus import find_gpus
 from sc.executor.loop import execute
+from sc.executor.signals import heeded
 from sc.machine import count_vcpus, default_nprocs
 from sc.staging import Job
 from sc.storage import Storage
@@ -229,11 +230,11 @@ class _Habits:
 
 @contextmanager
 def _signals_noted() -> Iterator[list[int]]:
-    """SIGINT, SIGTERM and SIGHUP are noted in the list, and do nothing else, until the executor takes over."""
+    """SIGINT, SIGTERM and SIGHUP, unless they are ignored, are noted in the list, and do nothing else, until the
+    executor takes over."""
     noted: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [
-        (number, signal.signal(number, lambda one, frame: noted.append(one))) for number in numbers
+        (number, signal.signal(number, lambda one, frame: noted.append(one))) for number in heeded()
     ]
     try:
         yield noted
