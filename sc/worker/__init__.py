@@ -97,10 +97,10 @@ def work(job_url: str, here: Surroundings) -> Worked:
     with _signals_noted() as signals:
         desk = Desk(lambda: ClerkProcess(plan), here.say, lingers=here.lingers)
         try:
-            prepared = _prepare(job_url, here, desk, signals)
-            if prepared is None or desk.job is None or signals:
-                return _not_begun(desk, signals)
-            ending = _execute(desk, desk.job, here, prepared, signals)
+            with _prepared(job_url, here, desk, signals) as prepared:
+                if prepared is None or desk.job is None or signals:
+                    return _not_begun(desk, signals)
+                ending = _execute(desk, desk.job, here, prepared, signals)
         except ScError as error:
             here.say(str(error))
             desk.close("failed", str(error))
@@ -163,24 +163,26 @@ def conclude(ending: Ending, desk: Desk) -> Worked:
     return Worked(code, is_job_over, error, tally.completed, tally.failed, lost, not_stored)
 
 
-def _prepare(
+@contextmanager
+def _prepared(
     job_url: str, here: Surroundings, desk: Desk, signals: list[int]
-) -> Optional[Prepared]:
-    """None if the worker is to end before it has begun. Raises ScError when the machine cannot be prepared."""
+) -> Iterator[Optional[Prepared]]:
+    """None if the worker is to end before it has begun. Raises ScError when the machine cannot be prepared. At the
+    block's end nothing is left of what the preparation has started."""
     while desk.job is None and not desk.is_stopping() and not signals:
         desk.wait_for_news(1.0)
     if desk.job is None or desk.is_stopping() or signals:
-        return None
+        yield None
+        return
     preparation = Preparation(here.open_storage, job_url, desk.job, here.home, here.look_up)
     try:
-        while not signals and not desk.is_stopping():
+        prepared = None
+        while prepared is None and not signals and not desk.is_stopping():
             prepared = preparation.result(0.5)
-            if prepared is not None:
-                return prepared
             desk.wait_for_news(0.0)
+        yield prepared
     finally:
         preparation.end()
-    return None
 
 
 def _not_begun(desk: Desk, signals: list[int]) -> Worked:
