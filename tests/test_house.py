@@ -51,7 +51,7 @@ ARROWS: Mapping[str, set[str]] = {
         *("codes", "standing", "heartbeats", "grouping", "finding", "glances", "halting"),
         "run_index",
         *("observing", "estimating", "screen", "job_state"),
-        *("pulling", "history", "pages", "rerunning", "completing"),
+        *("pulling", "history", "pages", "prospects", "rerunning", "completing"),
     },
     "worker": {
         "__version__",
@@ -109,6 +109,7 @@ ARROWS: Mapping[str, set[str]] = {
     "halting": set(),
     "grouping": set(),
     "finding": set(),
+    "prospects": {"holder", "job_leases", "leases", "run_index", "storage"},
     "board": {"blocks", "claims", "storage"},
     "blocks": {"storage"},
     "claims": {"storage"},

@@ -144,7 +144,8 @@ class Following:
             self._lively = now
             return False
         silent = now - self._lively
-        if not state.has_left and silent < ABANDONED_AFTER_SECONDS:
+        is_stopped = state.stop is not None and not state.stop.lets_end
+        if not state.has_left and not is_stopped and silent < ABANDONED_AFTER_SECONDS:
             return False
         try:
             if self._has_machines(state):

@@ -28,8 +28,9 @@ Examples:
   sc logs s3://bucket/out/.sc/backfill --worker i-0123456789abcdef0
 
 BATCH is a batch file, a commands folder of split, or a job's URL; RUN a number, an output path, or
-the end of one (/17 is never a number). Exit code: 0; with -f 1 if the run has failed; 2 if
-there is no such run; 3 if the storage said no.
+the end of one (/17 is never a number). -f ends with the run, or when nobody executes it any more.
+Exit code: 0; with -f 1 if the run has failed, 3 if it has not ended and will not; 2 if there is
+no such run; 3 if the storage said no.
 """
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
@@ -82,11 +83,12 @@ def run(args: argparse.Namespace) -> int:
     if args.worker is not None:
         return _show_worker(args, storage)
     stream = paths.STDERR if args.stderr else paths.STDOUT
-    asked = Asked(_run_meant(args.words, storage), stream, args.attempt)
+    path, place = _run_meant(args.words, storage)
+    asked = Asked(path, stream, args.attempt)
     if args.follow:
         from sc.commands.log_following import follow_run
 
-        return follow_run(storage, asked.remote_output_path, stream, args.json)
+        return follow_run(storage, path, stream, args.json, place)
     return _show_run(storage, asked, args.json)
 
 
@@ -107,14 +109,15 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("logs: one RUN at a time; 'sc pull' fetches the outputs of many")
 
 
-def _run_meant(words: list[str], storage: Storage) -> str:
-    """The output path of the run."""
+def _run_meant(words: list[str], storage: Storage) -> tuple[str, str]:
+    """The output path of the run, and that of its batch; the latter is empty if it is not known."""
     from sc.commands.jobs import absolute
     from sc.finding import find_runs
 
     if len(words) == 2:
         batch = at_hand.read_at_hand(words[0], storage).batch
-        return find_runs(batch.runs, len(batch.runs), words[1:])[0].run.remote_output_path
+        run = find_runs(batch.runs, len(batch.runs), words[1:])[0].run
+        return run.remote_output_path, batch.remote_output_path
     if words[0].isdigit():
         raise InputError(f"logs: of which batch is {words[0]}? 'sc logs BATCH {words[0]}' tells it")
     if os.path.isfile(words[0]):
@@ -129,7 +132,7 @@ def _run_meant(words: list[str], storage: Storage) -> str:
             f"there is no run at {path}: it has no stdout, stderr or status_code; "
             "name a run's output path, or a BATCH and a RUN"
         )
-    return path
+    return path, ""
 
 
 def _show_run(storage: Storage, asked: Asked, as_json: bool) -> int:
