@@ -168,7 +168,7 @@ def follow_worker(
         from sc.reports import json_line
 
         result(json_line({"worker": worker, "state": state}))
-    return ExitCode.OK if has_ended else ExitCode.REFUSED
+    return ExitCode.REFUSED if state in ("failed", "lost") else ExitCode.OK
 
 
 def _is_silent(storage: Storage, job_url: str, worker: str) -> bool:

@@ -29,8 +29,8 @@ Examples:
 
 BATCH is a batch file, a commands folder of split, or a job's URL; RUN a number, an output path, or
 the end of one (/17 is never a number). -f ends with the run, or when nobody executes it any more.
-Exit code: 0; with -f 1 if the run has failed, 3 if it has not ended and will not; 2 if there is
-no such run; 3 if the storage said no.
+Exit code: 0; with -f 1 if the run has failed, 3 if it has not ended and will not, or if the worker
+has failed or is lost; 2 if there is no such run; 3 if the storage said no.
 """
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20

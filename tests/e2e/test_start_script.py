@@ -89,7 +89,7 @@ def test_stop_ends_the_server(job: Job, words: list[str]) -> None:
 
 @pytest.mark.parametrize("end", ["exit 3", "sleep 900"])
 def test_server_of_a_start_script_that_fails_or_is_stopped_ends(job: Job, end: str) -> None:
-    _start(job, f"{LEFT['daemon']}\n{end}", "true")
+    _start(job, f"{LEFT['daemon']}\nuntil test -s alive; do sleep 0.05; done\n{end}", "true")
     wait_until((job.folder / "alive").exists, "the server")
     if "sleep" in end:
         job.stop("c")
