@@ -21,7 +21,7 @@ from sc.claims import LEASE_SECONDS
 from sc.errors import InputError, MissingError, StorageError
 from sc.halting import is_limit
 from sc.model import NO_GPUS, GpuNeeds, Run, is_count, is_number
-from sc.storage import Storage, job_folders
+from sc.storage import Storage
 from sc.widths import ALL_OPEN, Width, Widths
 
 LOCAL_LEASE_SECONDS = 30.0
@@ -208,9 +208,6 @@ def stage(
     `widths` may read recipe and parts. What an earlier job of
     this name left must be gone (`clear`). Raises InputError if there are not as many parts as were promised.
     """
-    folder = storage.local_path(job_url)
-    if folder is not None:
-        job_folders.narrow(folder)
     if program is not None:
         storage.put_file(paths.program(job_url), program)
     for synced, path in zip(job.synced, archives):

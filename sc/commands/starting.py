@@ -176,6 +176,7 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
     from sc.staging import clear, stage
 
     storage, url = intended.storage, intended.launch.job_url
+    _narrow(storage, url)
     if intended.claimant is not None:
         intended.claimant.acquire_for_job(tell)
     clear(storage, url)
@@ -217,6 +218,15 @@ def job_claimant(storage: Storage, url: str, work: Work) -> Claimant:
     lease = Lease(worker_id(), this_process(time.time()))
     runs = Runs(work.remote_output_path, work.outputs)
     return Claimant(storage, url, lease, runs, awake_clock, time.sleep, starts_job=True)
+
+
+def _narrow(storage: Storage, url: str) -> None:
+    """Before anything is written to the folder of an earlier job of that name."""
+    from sc.storage import job_folders
+
+    folder = storage.local_path(url)
+    if folder is not None:
+        job_folders.narrow(folder)
 
 
 def packed(recipe: Recipe, work: Work, folder: str) -> tuple[list[str], tuple[Synced, ...]]:
