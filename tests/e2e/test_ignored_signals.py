@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 def _start(
     program: Program, folder: Path, words: Sequence[str], number: int
 ) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         ["env", f"--ignore-signal={signal.Signals(number).name[3:]}", *program.words, *words],
         cwd=folder,
         env=program.surroundings(),
@@ -29,6 +29,15 @@ def _start(
         text=True,
         start_new_session=True,
     )
+    wait_until(lambda: _ignores(process.pid, number), "it ignores the signal")
+    return process
+
+
+def _ignores(pid: int, number: int) -> bool:
+    """Or has ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn")]
+    return not masks or bool(int(masks[0], 16) >> (number - 1) & 1)
 
 
 @pytest.fixture
