@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Optional
 
 from sc.errors import InputError, StorageError
+from sc.widths import ALL_OPEN, OPEN, Width, Widths, umask
 
 MANIFEST, RECIPE = ".sc-split.json", "recipe.yaml"
 _TEXTS = ("file_syncs_base_dir_url", "folder")
@@ -77,17 +78,21 @@ def _check_parent(folder: str) -> None:
 
 
 def write(
-    folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, Any]
+    folder: str,
+    parts: Iterable[bytes],
+    recipe: str,
+    notes: Mapping[str, Any],
+    widths: Widths = ALL_OPEN,
 ) -> Iterator[bytes]:
     """Replace what the last split left by this one; gives back each part when its file is there.
 
     To be iterated to its end: `recipe.yaml` is written then. Whoever starts machines on the way need not wait for
-    the last part. `notes` is what `read` gives back: `sync`, `file_syncs_base_dir_url` and `folder`. Raises
-    StorageError, on a full disk say: then there is no recipe.
+    the last part. `notes` is what `read` gives back: `sync`, `file_syncs_base_dir_url` and `folder`. Nobody beyond
+    `widths` may read the files. Raises StorageError, on a full disk say: then there is no recipe.
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        yield from _write(folder, parts, recipe, notes)
+        yield from _write(folder, parts, recipe, notes, widths)
     except OSError as error:
         raise StorageError(
             f"{error.filename or folder} cannot be written: {error.strerror}; "
@@ -96,7 +101,7 @@ def write(
 
 
 def _write(
-    folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, Any]
+    folder: str, parts: Iterable[bytes], recipe: str, notes: Mapping[str, Any], widths: Widths
 ) -> Iterator[bytes]:
     with _lock(folder):
         old = list(_manifest(folder).get("files", []))
@@ -107,13 +112,13 @@ def _write(
             if number % 1000 == 0:
                 coming = [part_name(n) for n in range(number, number + 1000)]
                 _note(folder, {**notes, "files": [*old, *written, *coming]})
-            _put_part(folder, name, data)
+            _put_part(folder, name, data, widths.parts)
             written.append(name)
             yield data
         for name in set(old) - {*written, RECIPE}:
             _remove(folder, name)
         _note(folder, {**notes, "files": [*written, RECIPE]})
-        _put(folder, RECIPE, recipe.encode())
+        _put(folder, RECIPE, recipe.encode(), widths.recipe)
 
 
 def read(recipe_path: str) -> Optional[Split]:
@@ -162,20 +167,21 @@ def _is_ours(name: str) -> bool:
 
 def _note(folder: str, manifest: Mapping[str, Any]) -> None:
     text = json.dumps({"written_by": "sc split", **manifest}, indent=1)
-    _put(folder, MANIFEST, (text + "\n").encode())
+    _put(folder, MANIFEST, (text + "\n").encode(), OPEN)
 
 
-def _put_part(folder: str, name: str, data: bytes) -> None:
+def _put_part(folder: str, name: str, data: bytes, width: Width) -> None:
     """A new file in place of an old one (which somebody may be reading). While parts are written there is no recipe
     that leads to them, so that this may be quick."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     path = _in(folder, name)
     try:
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags, width.surely)
     except FileExistsError:
         os.unlink(path)
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags, width.surely)
     try:
+        width.settle(descriptor)
         with open(descriptor, "wb") as file:
             file.write(data)
     except BaseException:
@@ -183,23 +189,17 @@ def _put_part(folder: str, name: str, data: bytes) -> None:
         raise
 
 
-def _put(folder: str, name: str, data: bytes) -> None:
+def _put(folder: str, name: str, data: bytes, width: Width) -> None:
     """The file appears at once, with all that is in it."""
     descriptor, path = tempfile.mkstemp(dir=folder, prefix=".sc-")
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
-        os.chmod(path, 0o666 & ~_umask())
+            os.fchmod(descriptor, width.mode_for(os.fstat(descriptor).st_gid) & ~umask())
         os.replace(path, _in(folder, name))
     except BaseException:
         os.unlink(path)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _remove(folder: str, name: Optional[str]) -> None:

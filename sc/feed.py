@@ -167,6 +167,9 @@ class BatchFeed:
     def is_stopping(self) -> bool:
         return bool(self.trouble)
 
+    def is_urgent(self) -> bool:
+        return False
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         self._tally.add(outcome)
         self._records.add(outcome)

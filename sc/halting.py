@@ -54,6 +54,8 @@ class Stop(NamedTuple):
     reason: str = "The job was stopped."
     lets_end: bool = False
     """What goes on is not to be ended."""
+    at_once: bool = False
+    """It is to be ended by SIGKILL, without waiting."""
 
     def to_bytes(self) -> bytes:
         return json.dumps(self._asdict(), ensure_ascii=True).encode()
@@ -64,6 +66,7 @@ def read_stop(data: bytes) -> Stop:
     try:
         document = json.loads(data)
         text, lets_end = document["reason"], document["lets_end"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        at_once = document.get("at_once")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Stop()
-    return Stop(text, lets_end is True) if isinstance(text, str) else Stop()
+    return Stop(text, lets_end is True, at_once is True) if isinstance(text, str) else Stop()

@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional, Union
 
+from sc.widths import OPEN, Width
+
 Command = Union[str, tuple[str, ...]]
 """A string is run by `/bin/sh -c`; a tuple is run as it is, without a shell."""
 
@@ -200,6 +202,8 @@ class Batch:
     has_expected_times: bool = False
     """Whether any of the runs tells how long it takes."""
     gpus: GpuNeeds = NO_GPUS
+    width: Width = OPEN
+    """Who may read the file, and so what is derived from it."""
 
 
 @dataclass(frozen=True)

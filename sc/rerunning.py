@@ -74,6 +74,9 @@ class OneByOne:
     def is_stopping(self) -> bool:
         return self._inner.is_stopping()
 
+    def is_urgent(self) -> bool:
+        return self._inner.is_urgent()
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         for tail in self._tails:
             tail.look()
@@ -118,6 +121,9 @@ class ListFeed:
         return False
 
     def is_stopping(self) -> bool:
+        return False
+
+    def is_urgent(self) -> bool:
         return False
 
     def ended(self, task: Task, outcome: Outcome) -> None:

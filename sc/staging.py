@@ -22,6 +22,7 @@ from sc.errors import InputError, MissingError, StorageError
 from sc.halting import is_limit
 from sc.model import NO_GPUS, Given, GpuNeeds, Run, is_count, is_number
 from sc.storage import Storage
+from sc.widths import ALL_OPEN, Width, Widths
 
 LOCAL_LEASE_SECONDS = 30.0
 """Of a job whose workers and folder are on one machine: a shorter lease finds lost workers sooner. Over a network one
@@ -204,13 +205,15 @@ def stage(
     *,
     program: Optional[str] = None,
     archives: Sequence[str] = (),
+    widths: Widths = ALL_OPEN,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[int]:
     """Write all that the machines need; yields the number of parts that are there, now and then.
 
     To be iterated to its end; from the first yield on machines may be started. `parts` are the contents of
     parts/0.json and so on, `job.parts` many; `program` is the path of sc.pyz on this machine (None: the machines
-    have it), `archives` are the paths of the archives of `job.synced`, in the same order. What an earlier job of
+    have it), `archives` are the paths of the archives of `job.synced`, in the same order. In a folder nobody beyond
+    `widths` may read recipe and parts. What an earlier job of
     this name left must be gone (`clear`). Raises InputError if there are not as many parts as were promised.
     """
     if program is not None:
@@ -220,21 +223,23 @@ def stage(
         if storage.stat(place) is None:
             storage.put_file(place, path)
     written, due = 0, None
-    for written in _write_parts(storage, job_url, iter(parts)):
+    for written in _write_parts(storage, job_url, iter(parts), widths.parts):
         if written >= job.parts or due is None or now() >= due:
-            _tell(storage, job_url, job, written)
+            _tell(storage, job_url, job, written, widths.recipe)
             due = now() + REWRITE_SECONDS
             yield written
     if written != job.parts:
         raise InputError(f"{job_url}: {written} parts were written instead of {job.parts}.")
 
 
-def _tell(storage: Storage, job_url: str, job: Job, written: int) -> None:
+def _tell(storage: Storage, job_url: str, job: Job, written: int, width: Width) -> None:
     document = Job(**{**vars(job), "written": written})
-    storage.put(paths.recipe(job_url), document.to_bytes())
+    storage.put(paths.recipe(job_url), document.to_bytes(), width)
 
 
-def _write_parts(storage: Storage, job_url: str, parts: Iterator[bytes]) -> Iterator[int]:
+def _write_parts(
+    storage: Storage, job_url: str, parts: Iterator[bytes], width: Width
+) -> Iterator[int]:
     """Write parts, some at a time; yields how many of the first are there without a gap."""
     number = 0
     is_near = storage.local_path(job_url) is not None
@@ -247,8 +252,9 @@ def _write_parts(storage: Storage, job_url: str, parts: Iterator[bytes]) -> Iter
                 return
             puts: list[Future[str]] = []
             for data in slice_:
-                puts.append(threads.submit(storage.put, paths.part(job_url, number), data))
+                place = paths.part(job_url, number)
+                puts.append(threads.submit(storage.put, place, data, width))
                 number += 1
-            for put in puts:
-                put.result()
+            for one in puts:
+                one.result()
             yield number

@@ -18,6 +18,7 @@ from sc.commands.voice import command_line, say, tell
 from sc.commands.watch import followed_by_url
 from sc.errors import ExitCode, InputError
 from sc.model import GpuNeeds
+from sc.widths import OPEN, Widths
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -140,7 +141,7 @@ def _work(
 ) -> Work:
     from sc.documents import check_names, read_batch
 
-    place, nprocs, runs = "", None, 0
+    place, nprocs, runs, width = "", None, 0, OPEN
     gpus: list[GpuNeeds] = []
     for path in split.parts:
         batch = read_batch(path)
@@ -149,9 +150,11 @@ def _work(
         check_names(recipe, file.recipe, batch)
         place, nprocs = batch.remote_output_path, batch.nprocs
         runs += len(batch.runs)
+        width = width.and_(batch.width)
         gpus.append(batch.gpus)
     sync, needs = [*split.sync, *extra], GpuNeeds.together(gpus)
-    return Work(place, nprocs, len(split.parts), runs, sync, base, gpus=needs)
+    widths = Widths(width, file.width)
+    return Work(place, nprocs, len(split.parts), runs, sync, base, gpus=needs, widths=widths)
 
 
 def _output_paths(parts: Sequence[str]) -> Iterator[str]:

@@ -7,11 +7,13 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, NamedTuple, Optional
 
 from sc import commands_folder, paths
 from sc.commands.voice import tell
 from sc.errors import InputError
+from sc.widths import Width, width_of
 
 if TYPE_CHECKING:
     from sc.model import Batch, Given, Run
@@ -92,10 +94,12 @@ def _of_split(word: str, split: commands_folder.Split) -> AtHand:
     if not split.parts:
         raise InputError(f"{word}: nothing was left to be run when it was split")
     recipe = os.path.join(word, commands_folder.RECIPE) if os.path.isdir(word) else word
-    place = read_batch(split.parts[0], at_once=1).remote_output_path
+    first = read_batch(split.parts[0], at_once=1)
+    place = first.remote_output_path
     batch = _spooled(place, _runs_of_files(split.parts), word)
     read = read_recipe(recipe).recipe
-    return AtHand(batch, paths.job(place, read.name), read.given)
+    url = paths.job(place, read.name)
+    return AtHand(replace(batch, width=first.width), url, read.given)
 
 
 def _runs_of_files(parts: Iterable[str]) -> Iterator[Run]:
@@ -126,7 +130,15 @@ def _of_job(url: str, storage: Storage) -> AtHand:
                 for part in threads.map(lambda one: read_part(storage, url, one), numbers):
                     yield from part
 
-    return AtHand(_spooled(job.remote_output_path, runs(), url), url, job.given)
+    batch = _spooled(job.remote_output_path, runs(), url)
+    path = storage.local_path(paths.part(url, 0))
+    batch = batch if path is None else replace(batch, width=_width(path))
+    return AtHand(batch, url, job.given)
+
+
+def _width(path: str) -> Width:
+    with open(path, "rb") as file:
+        return width_of(file.fileno())
 
 
 def _spooled(place: str, runs: Iterable[Run], shown: str) -> Batch:

@@ -14,6 +14,7 @@ from sc.commands.longest import known_times
 from sc.commands.starting import check_gpus, check_sync
 from sc.commands.voice import say
 from sc.errors import InputError
+from sc.widths import Widths
 
 if TYPE_CHECKING:
     from sc.documents import RecipeFile
@@ -162,4 +163,5 @@ def write(args: argparse.Namespace, cut: Cut) -> Iterator[bytes]:
     if cut.times.is_useful:
         runs = longest_first(runs, cut.times.classes)
     documents = part_documents(cut.batch, runs, cut.sizes)
-    return commands_folder.write(cut.folder, documents, write_yaml(document), notes)
+    widths = Widths(cut.batch.width, cut.file.width)
+    return commands_folder.write(cut.folder, documents, write_yaml(document), notes, widths)

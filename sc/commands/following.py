@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -144,7 +145,9 @@ class Following:
             self._lively = now
             return False
         silent = now - self._lively
-        if not state.has_left and silent < ABANDONED_AFTER_SECONDS:
+        is_stopped = state.stop is not None and not state.stop.lets_end
+        is_certain = state.has_left or is_stopped or _were_all_here(state)
+        if not is_certain and silent < ABANDONED_AFTER_SECONDS:
             return False
         try:
             if self._has_machines(state):
@@ -168,6 +171,15 @@ class Following:
                 return
             state = self._look_again(state)
             time.sleep(FIRST_PAUSE_SECONDS)
+
+
+def _were_all_here(state: State) -> bool:
+    """True if there were workers, all of them processes of this machine, where it can be seen whether they live."""
+    beats = [one.heartbeat for one in state.workers]
+    return bool(beats) and all(
+        one is not None and one.fleet == "local" and one.machine == socket.gethostname()
+        for one in beats
+    )
 
 
 def has_told_all(state: State) -> bool:

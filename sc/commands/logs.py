@@ -30,8 +30,9 @@ Examples:
   sc logs s3://bucket/out/.sc/backfill --worker i-0123456789abcdef0
 
 BATCH is a batch file, a commands folder of split, or a job's URL; RUN a number, an output path, or
-the end of one (/17 is never a number). Exit code: 0; with -f 1 if the run has failed; 2 if
-there is no such run; 3 if the storage said no.
+the end of one (/17 is never a number). -f ends with the run, or when nobody executes it any more.
+Exit code: 0; with -f 1 if the run has failed, 3 if it has not ended and will not, or if the worker
+has failed or is lost; 2 if there is no such run; 3 if the storage said no.
 """
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
@@ -102,11 +103,11 @@ def run(args: argparse.Namespace) -> int:
     if args.worker is not None:
         return _show_worker(args, storage)
     stream = paths.STDERR if args.stderr else paths.STDOUT
-    meant = _run_meant(args.words, storage)
+    meant, place = _run_meant(args.words, storage)
     if args.follow:
         from sc.commands.log_following import follow_run
 
-        return follow_run(storage, meant, stream, args.json)
+        return follow_run(storage, meant, stream, args.json, place)
     return _show_run(storage, meant, Asked(meant.path, stream, args.attempt), args.json)
 
 
@@ -127,14 +128,15 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("logs: one RUN at a time; 'sc pull' fetches the outputs of many")
 
 
-def _run_meant(words: list[str], storage: Storage) -> Meant:
+def _run_meant(words: list[str], storage: Storage) -> tuple[Meant, str]:
+    """The run, and the place of its batch; the latter is empty if it is not known."""
     from sc.commands.jobs import absolute
     from sc.finding import find_runs
 
     if len(words) == 2:
         known = at_hand.read_at_hand(words[0], storage)
         run = find_runs(known.batch.runs, len(known.batch.runs), words[1:])[0].run
-        return Meant(run.remote_output_path, run, known.given)
+        return Meant(run.remote_output_path, run, known.given), known.batch.remote_output_path
     if words[0].isdigit():
         raise InputError(f"logs: of which batch is {words[0]}? 'sc logs BATCH {words[0]}' tells it")
     if os.path.isfile(words[0]):
@@ -149,7 +151,7 @@ def _run_meant(words: list[str], storage: Storage) -> Meant:
             f"there is no run at {path}: it has no stdout, stderr or status_code; "
             "name a run's output path, or a BATCH and a RUN"
         )
-    return Meant(path)
+    return Meant(path), ""
 
 
 def _show_run(storage: Storage, meant: Meant, asked: Asked, as_json: bool) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sc.model import Batch
     from sc.pages.facts import Facts, Links, Row
     from sc.storage import Storage
+    from sc.widths import Width
 
 EXAMPLES = """
 Examples:
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     meant = at_hand.read_at_hand(args.batch, storage, args.remote_output_path, args.job)
     facts = _facts(args, meant, storage, os.path.dirname(output))
     data = page(facts).encode("utf-8", "replace")
-    _write(output, data)
+    _write(output, data, meant.batch.width)  # which has its commands
     tell(f"{runs(facts.runs)} told in {args.output} ({len(data) / 1e6:.1f} MB)")
     if args.json:
         document = {"output": output, "bytes": len(data), "runs": facts.runs, **facts.counts}
@@ -233,11 +234,11 @@ def _dollars(workers: Sequence[Worker]) -> Optional[float]:
     return sum(costs)
 
 
-def _write(path: str, data: bytes) -> None:
-    """The page appears at once, whole."""
+def _write(path: str, data: bytes, width: Width) -> None:
+    """The page appears at once, whole; nobody beyond `width` may read it."""
     from sc.storage.atomic_files import draft, write_all
     from sc.storage.local_errors import told
 
-    with told(path, "written"), draft(path) as new:
+    with told(path, "written"), draft(path, width) as new:
         write_all(new.fd, data)
         new.publish(path)

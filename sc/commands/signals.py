@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Optional
 
+from sc.executor.signals import heeded
+
 
 @contextmanager
 def ended_politely() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt inside of the block. For the main thread."""
+    """SIGTERM and SIGHUP, unless they are ignored, raise KeyboardInterrupt inside of the block. For the main thread."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
     before: list[tuple[int, Optional[object]]] = [
-        (number, signal.signal(number, interrupt)) for number in numbers
+        (number, signal.signal(number, interrupt))
+        for number in heeded((signal.SIGTERM, signal.SIGHUP))
     ]
     try:
         yield

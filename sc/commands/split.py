@@ -16,6 +16,7 @@ from sc.commands.longest import add_keep_order, tell_order
 from sc.commands.starting import Intended, Work, check_here, intend, start
 from sc.commands.voice import command_line, result, say, tell
 from sc.errors import ExitCode, ScError
+from sc.widths import Widths
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
@@ -118,6 +119,7 @@ def _intended(
         batch.gpus,
         lambda: (run.remote_output_path for run in cut.selection.runs),
         os.getcwd(),
+        Widths(batch.width, cut.file.width),
     )
     return intend(cut.file.recipe, work, storage, packing)
 

@@ -20,6 +20,7 @@ from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line, tell
 from sc.errors import InputError, StorageError
 from sc.model import NO_GPUS
+from sc.widths import ALL_OPEN, Widths
 
 if TYPE_CHECKING:
     from sc.fleets import Fleet, Launch
@@ -61,6 +62,8 @@ class Work:
     """The output paths of the runs, to be gone through once."""
     folder: str = ""
     """Where it was cut: a job of this machine begins there."""
+    widths: Widths = ALL_OPEN
+    """Who may read what the job was made of."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Intended:
     """Paths of the packed folders."""
     claimant: Optional[Claimant] = None
     """Who is to have the job's runs for it."""
+    widths: Widths = ALL_OPEN
 
 
 def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intended:
@@ -83,12 +87,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     from sc.staging import Job, is_fresh
 
     url = paths.job(work.remote_output_path, recipe.name)
-    program = own_program()
-    if not program and not recipe.is_local:
-        raise InputError(
-            "machines get a copy of sc.pyz, and this sc does not run from one; "
-            "make it with ./build.sh, and start the job with dist/sc.pyz"
-        )
+    program = _program_for(recipe)
     fleet, machines = pick(recipe, os.environ), max(1, min(recipe.scale, work.parts))
     facts = (program, sha256_of(program), handed_on(os.environ), work.gpus)
     launch = Launch(url, recipe, machines, *facts)
@@ -115,7 +114,19 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         nonce=os.urandom(8).hex(),
         folder=work.folder if recipe.is_local else "",
     )
-    return Intended(storage, fleet, launch, job, archives, job_claimant(storage, url, work))
+    claimant = job_claimant(storage, url, work)
+    return Intended(storage, fleet, launch, job, archives, claimant, work.widths)
+
+
+def _program_for(recipe: Recipe) -> str:
+    """Raises InputError where machines would need a sc.pyz, and there is none."""
+    program = own_program()
+    if not program and not recipe.is_local:
+        raise InputError(
+            "machines get a copy of sc.pyz, and this sc does not run from one; "
+            "make it with ./build.sh, and start the job with dist/sc.pyz"
+        )
+    return program
 
 
 def _lease_seconds(storage: Storage, recipe: Recipe, url: str) -> float:
@@ -178,12 +189,21 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
     from sc.staging import clear, stage
 
     storage, url = intended.storage, intended.launch.job_url
+    _narrow(storage, url)
     if intended.claimant is not None:
         intended.claimant.acquire_for_job(tell)
     clear(storage, url)
     is_launched = False
     program = None if intended.launch.recipe.is_local else intended.launch.program
-    staged = stage(storage, url, intended.job, parts, program=program, archives=intended.archives)
+    staged = stage(
+        storage,
+        url,
+        intended.job,
+        parts,
+        program=program,
+        archives=intended.archives,
+        widths=intended.widths,
+    )
     try:
         with ended_politely():
             for _ in staged:
@@ -211,6 +231,15 @@ def job_claimant(storage: Storage, url: str, work: Work) -> Claimant:
     lease = Lease(worker_id(), this_process(time.time()))
     runs = Runs(work.remote_output_path, work.outputs)
     return Claimant(storage, url, lease, runs, awake_clock, time.sleep, starts_job=True)
+
+
+def _narrow(storage: Storage, url: str) -> None:
+    """Before anything is written to the folder of an earlier job of that name."""
+    from sc.storage import job_folders
+
+    folder = storage.local_path(url)
+    if folder is not None:
+        job_folders.narrow(folder)
 
 
 def packed(recipe: Recipe, work: Work, folder: str) -> tuple[list[str], tuple[Synced, ...]]:

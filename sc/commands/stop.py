@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,11 +15,18 @@ from sc import paths
 from sc.commands.jobs import HELP, absolute, jobs
 from sc.commands.voice import result, say
 from sc.errors import CloudError, ExitCode, InputError, ScError, StorageError
+from sc.halting import Stop
 
 if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.fleets.ec2 import Ec2Fleet
+    from sc.heartbeats import Heartbeat
     from sc.storage import Storage
+
+NOW_SECONDS, NEAR_ELSEWHERE_SECONDS, ELSEWHERE_SECONDS = 2.0, 30.0, 75.0
+"""How long workers of other machines are waited for: they look for the key every second or every twenty, and then
+end their runs within their grace time."""
+POLL_SECONDS = 0.5
 
 EXAMPLES = """
 Examples:
@@ -29,6 +38,8 @@ Examples:
 Tells the workers to start nothing more, to end their runs and to save what they printed; then
 ends the machines, waits until they are gone, and removes what was made for them. Runs that were
 ended are not marked, so that the batch can be started again for the rest. Can be repeated.
+--now kills the workers of this machine with all that they have started, within seconds, and ends
+other machines without waiting. Exit code: 0 nothing is left, 3 something is, and is named.
 """
 
 
@@ -38,7 +49,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument("job", metavar="JOB", help=f"its name on EC2, or {HELP}")
     parser.add_argument("--region", help="of the machines; by default that of your AWS settings")
     parser.add_argument(
-        "--now", action="store_true", help="end machines at once; what runs printed last is lost"
+        "--now", action="store_true", help="kill at once; what runs printed last is lost"
     )
     parser.add_argument(
         "--json", action="store_true", help="one object: stopped (URLs), left (what is still there)"
@@ -48,6 +59,7 @@ def add_parser(subparsers: Subparsers) -> Any:
 
 def run(args: argparse.Namespace) -> int:
     """Stop each job that is meant; 3 if something is still there."""
+    from sc.executor.folder import TemporaryFolder
     from sc.fleets.ec2 import LEAVE_SECONDS, Ec2Fleet
     from sc.fleets.local import LocalFleet
     from sc.storage import open_storage
@@ -58,9 +70,13 @@ def run(args: argparse.Namespace) -> int:
     for job in _meant(args.job, storage, fleet):
         url = job if "/" in job else ""
         if url:
-            left += _say_stop(storage, url)
-            left += LocalFleet(os.environ).stop(url, say)
-        if not (url and is_local(storage, url)):
+            left += _say_stop(storage, url, args.now)
+            left += LocalFleet(os.environ).stop(url, say, args.now)
+            if args.now:
+                TemporaryFolder.sweep()
+        if url and is_local(storage, url):
+            left += _elsewhere(storage, url, args.now)
+        else:
             seconds = 0.0 if args.now or not url else LEAVE_SECONDS
             left += _end_machines(fleet, job, seconds)
         stopped.append(job)
@@ -68,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.REFUSED if left else ExitCode.OK
 
 
-def _say_stop(storage: Storage, url: str) -> list[str]:
+def _say_stop(storage: Storage, url: str, at_once: bool) -> list[str]:
     """Write the key that all workers look for. Machines are ended even where that cannot be done."""
     try:
-        storage.put(paths.stop(url), b"")
+        storage.put(paths.stop(url), Stop(at_once=True).to_bytes() if at_once else b"")
     except StorageError as error:
         return [f"Workers of {url} elsewhere could not be told to stop: {error}"]
     say(f"{url}: workers are told to stop")
@@ -132,6 +148,40 @@ def _fleets(storage: Storage, url: str) -> Iterator[Optional[str]]:
     for entry in storage.list(paths.join(url, "workers")):
         heartbeat = heartbeat_of(storage.get(entry.place))
         yield heartbeat.fleet if heartbeat else None
+
+
+def _elsewhere(storage: Storage, url: str, at_once: bool) -> list[str]:
+    """Workers of other machines, such as those of `sc work` there: only the key tells them to stop. They are waited
+    for; here are those that have not said goodbye."""
+    from sc.observing import NEAR_SILENT_SECONDS, SILENT_SECONDS
+
+    is_near = storage.local_path(url) is not None
+    silent = NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
+    seconds = NOW_SECONDS if at_once else NEAR_ELSEWHERE_SECONDS if is_near else ELSEWHERE_SECONDS
+    end = time.monotonic() + seconds
+    while True:
+        there = []
+        with suppress(StorageError):
+            there = list(_working_elsewhere(storage, url, silent))
+        if not there or time.monotonic() >= end:
+            break
+        time.sleep(POLL_SECONDS)
+    return [
+        f"The worker {one.worker} on {one.machine} was told to stop and has not ended yet: repeat this command later, "
+        f"or end process {one.pid} there."
+        for one in there
+    ]
+
+
+def _working_elsewhere(storage: Storage, url: str, silent: float) -> Iterator[Heartbeat]:
+    from sc.heartbeats import heartbeat_of
+
+    for entry in storage.list(paths.join(url, "workers")):
+        if entry.age_seconds <= silent:
+            heartbeat = heartbeat_of(storage.get(entry.place))
+            is_here = heartbeat is None or heartbeat.machine == socket.gethostname()
+            if heartbeat is not None and not (is_here or heartbeat.is_last):
+                yield heartbeat
 
 
 def _end_machines(fleet: Ec2Fleet, job: str, leave_seconds: float) -> list[str]:

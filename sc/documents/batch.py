@@ -117,6 +117,7 @@ def batch_of(
         nprocs=slots,
         has_expected_times=checked.has_expected_times,
         gpus=checked.gpus,
+        width=source.width,
     )
 
 

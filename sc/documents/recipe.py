@@ -15,11 +15,12 @@ from sc.documents import scalars
 from sc.documents.json_text import JsonError, read_json
 from sc.documents.problems import Problems, Wrong, kind_of, shown, unknown_key
 from sc.documents.scalars import Plain
-from sc.documents.source import open_file
+from sc.documents.source import Source, open_file
 from sc.documents.variables import dropped_names, environment, folder_of_machine
 from sc.documents.yaml_text import YamlError, read_yaml
 from sc.errors import InputError
 from sc.model import Batch, Recipe
+from sc.widths import OPEN, Width
 
 MOST_MACHINES = 10_000
 _LARGEST_FILE = 4 * 1024**2
@@ -88,6 +89,8 @@ class RecipeFile:
     """The whole document with the overrides in its `spec`; for `write_yaml`, which keeps its spelling."""
     commands: tuple[str, ...]
     """`spec.command`, as `sc split` has written it; empty if there is none."""
+    width: Width = OPEN
+    """Who may read the file, and so what is derived from it."""
 
 
 def read_recipe(path: str, overrides: Mapping[str, object] = {}) -> RecipeFile:
@@ -95,7 +98,8 @@ def read_recipe(path: str, overrides: Mapping[str, object] = {}) -> RecipeFile:
 
     `overrides` are keys of `spec` that win over those of the file; None means not given.
     """
-    raw = _document(path)
+    source = open_file(path, path)
+    raw = _document(path, source)
     problems = Problems(path)
     for key in raw:
         if key not in _TOP and key not in _TOP_IGNORED:
@@ -111,7 +115,7 @@ def read_recipe(path: str, overrides: Mapping[str, object] = {}) -> RecipeFile:
     spec = {**spec, **given}
     recipe, commands = _recipe(spec, problems)
     problems.raise_if_any()
-    return RecipeFile(recipe, {**raw, "spec": spec}, commands)
+    return RecipeFile(recipe, {**raw, "spec": spec}, commands, source.width)
 
 
 def check_names(path: str, recipe: Recipe, batch: Batch) -> None:
@@ -123,8 +127,7 @@ def check_names(path: str, recipe: Recipe, batch: Batch) -> None:
         raise problems.error()
 
 
-def _document(path: str) -> dict[str, Any]:
-    source = open_file(path, path)
+def _document(path: str, source: Source) -> dict[str, Any]:
     if source.size > _LARGEST_FILE:
         raise InputError(f"{path}: is larger than {_LARGEST_FILE // 1024**2} MiB; is it a recipe?")
     try:

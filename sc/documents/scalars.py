@@ -90,11 +90,14 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def variables(value: object) -> Mapping[str, str]:
-    """A mapping of environment variables."""
+    """A mapping of environment variables. What is wrong is told without any value, which may be a secret."""
+    if isinstance(value, str):
+        raise Wrong("a mapping of names to values is expected, not a text")
     result: dict[str, str] = {}
     for name, content in mapping(value).items():
         if not name or "=" in name:
-            raise Wrong(f"{shown(name)} is no name of a variable: it is empty or holds '='")
+            before = shown(name.partition("=")[0])
+            raise Wrong(f"{before} is no name of a variable: it is empty or holds '='")
         try:
             result[text(name)] = argument(content)
         except Wrong as wrong:

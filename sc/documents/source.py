@@ -16,6 +16,7 @@ from typing import BinaryIO, Optional
 
 from sc.documents.problems import shown
 from sc.errors import InputError
+from sc.widths import OPEN, Width, width_of
 
 PIECE = 256 * 1024
 """Bytes that are read at a time."""
@@ -32,11 +33,15 @@ _PACKED = {
 
 
 class Source:
-    """An open, regular file. `name` is what people see; `is_stream` says that it came through a pipe."""
+    """An open, regular file. `name` is what people see; `is_stream` says that it came through a pipe; `width` is who
+    may read what it came from."""
 
-    def __init__(self, descriptor: int, name: str, is_stream: bool = False) -> None:
+    def __init__(
+        self, descriptor: int, name: str, is_stream: bool = False, width: Width = OPEN
+    ) -> None:
         self.name = name
         self.is_stream = is_stream
+        self.width = width
         self._descriptor = descriptor
         weakref.finalize(self, os.close, descriptor)
         self.size = os.fstat(descriptor).st_size
@@ -114,7 +119,7 @@ def open_file(path: str, name: str) -> Source:
     if kind:
         os.close(descriptor)
         raise InputError(f"{name}: is {kind}.")
-    return Source(descriptor, name)
+    return Source(descriptor, name, width=width_of(descriptor))
 
 
 def spool(stream: BinaryIO, name: str) -> Source:
@@ -128,11 +133,20 @@ def spool(stream: BinaryIO, name: str) -> Source:
                     raise InputError(f"{name}: is larger than 16 GiB; give it as a file.")
                 kept.write(piece)
             kept.flush()
-            return Source(os.dup(kept.fileno()), name, is_stream=True)
+            return Source(os.dup(kept.fileno()), name, is_stream=True, width=_width(stream))
     except OSError as error:
         raise InputError(
             f"{name}: cannot be kept in {tempfile.gettempdir()}: {error.strerror}."
         ) from error
+
+
+def _width(stream: BinaryIO) -> Width:
+    """Of a file that was connected to standard input; a pipe says nothing of who may read what."""
+    try:
+        descriptor = stream.fileno()
+        return width_of(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else OPEN
+    except (OSError, ValueError):
+        return OPEN
 
 
 def _kind(mode: int) -> Optional[str]:

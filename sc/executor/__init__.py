@@ -84,6 +84,9 @@ class Feed(Protocol):
     def is_stopping(self) -> bool:
         """True when no more runs are to be started and those that go on are to be stopped, as after SIGTERM."""
 
+    def is_urgent(self) -> bool:
+        """True when they are to be stopped at once, as after the second SIGTERM."""
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         """A run has ended for good and its files are where they belong (or `outcome.cause` says why not)."""
 

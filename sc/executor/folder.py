@@ -57,6 +57,13 @@ class TemporaryFolder:
                 remove_files(self.path)
                 raise
 
+    @staticmethod
+    def sweep(parent: Optional[str] = None) -> None:
+        """Remove what executions that were killed have left, as the next one would."""
+        parent = parent or tempfile.gettempdir()
+        with suppress(OSError), _alone_in(parent) as is_alone:
+            _remove_forsaken(parent, is_alone)
+
     def __enter__(self) -> TemporaryFolder:
         return self
 

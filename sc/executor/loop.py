@@ -109,7 +109,7 @@ class Loop:
 
     def _obey(self) -> None:
         """Stop what is to be stopped."""
-        if self._signals.count >= 2 and self._stops_sent < 2:
+        if (self._signals.count >= 2 or self._feed.is_urgent()) and self._stops_sent < 2:
             self._stop_all(at_once=True)
             self._stores.hurry(at_once=True)
         elif self._is_stopping() and self._stops_sent < 1:

@@ -9,6 +9,12 @@ from collections.abc import Sequence
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def heeded(numbers: Sequence[int] = STOPPING) -> list[int]:
+    """Those that whoever started `sc` has not had it ignore, as `nohup` does with SIGHUP, and a shell with the SIGINT
+    of what it starts in the background. They stay ignored."""
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 class Signals:
     """Takes the process's signals until `restore`. Readable (`fileno`) when one has come.
 
@@ -24,11 +30,7 @@ class Signals:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_end, False)
         self._old_wakeup = signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
-        self._old_handlers = {
-            number: signal.signal(number, self._add)
-            for number in STOPPING
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN  # nohup
-        }
+        self._old_handlers = {number: signal.signal(number, self._add) for number in heeded()}
         self._old_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._only_wake)
 
     @property

@@ -21,12 +21,15 @@ from typing import Callable, NamedTuple, Optional
 from sc import paths
 from sc.errors import CloudError, InputError, MissingError, StorageError
 from sc.fleets import Launch, Machine, Tell
+from sc.fleets.local_processes import Entry, kill_all, still_there, table, user_name, wake
 from sc.storage import Storage
 
 POLL_SECONDS = 0.1
 SIGHT_SECONDS = 5.0
 STOP_SECONDS = 120.0
 """A worker ends its runs within their grace time, and then stores what they printed."""
+KILL_SECONDS = 4.0
+"""For what was killed to be gone; what waits for a disk goes later."""
 _LAST_LINES = 15
 _LAST_BYTES = 20_000
 
@@ -38,6 +41,10 @@ class Process(NamedTuple):
     job_url: str
     started: float
     """Unix seconds."""
+    user: int = -1
+    """The number of whose it is."""
+    is_by_hand: bool = False
+    """Started by somebody's `sc work`, and not by this fleet."""
 
 
 class LocalFleet:
@@ -103,21 +110,44 @@ class LocalFleet:
             for process in find(job)
         ]
 
-    def stop(self, job: str, tell: Tell) -> Sequence[str]:
-        there = find(job)
-        for process in there:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGTERM)
+    def stop(self, job: str, tell: Tell, at_once: bool = False) -> Sequence[str]:
+        """`at_once`: by SIGKILL, for the workers and all that is below them. Workers of another user, and those that
+        somebody has started by hand, are told to stop by the job's key, and only waited for where they cannot be
+        signalled."""
+        there = find_all(job)
         if there:
-            tell(f"{len(there)} worker(s) on this machine are ending")
+            tell(f"{len(there)} worker(s) on this machine are {'killed' if at_once else 'ending'}")
+        return self._kill(job, there) if at_once else self._ask(job, there)
+
+    def _ask(self, job: str, there: Sequence[Process]) -> Sequence[str]:
+        for process in there:
+            with suppress(ProcessLookupError, PermissionError):
+                if not process.is_by_hand:
+                    os.kill(process.pid, signal.SIGTERM)
+        wake([process.pid for process in there])
         end = self._now() + STOP_SECONDS
         while there and self._now() < end:
             self._reap()
-            there = find(job)
+            there = find_all(job)
             self._sleep(POLL_SECONDS if there else 0)
+        return [_does_not_end(process, job) for process in there]
+
+    def _kill(self, job: str, there: Sequence[Process]) -> Sequence[str]:
+        end = self._now() + KILL_SECONDS
+        killed: dict[tuple[int, int], Entry] = {}
+        left: list[Entry] = []
+        while there or left:
+            ours = kill_all([process.pid for process in there], self._now, self._sleep)
+            killed.update((entry.key, entry) for entry in ours)
+            self._reap()
+            left, there = still_there(killed.values()), find_all(job)
+            if self._now() >= end:
+                break
+            self._sleep(POLL_SECONDS if there or left else 0)
+        workers = {process.pid for process in there}
         return [
-            f"The worker with process id {process.pid} does not end; end it with `kill -9 {process.pid}`."
-            for process in there
+            *(_does_not_end(process, job) for process in there),
+            *(_is_left(entry) for entry in left if entry.pid not in workers),
         ]
 
     def _refuse_running(self, job_url: str) -> None:
@@ -175,8 +205,30 @@ def find(job: Optional[str] = None, proc: str = "/proc") -> list[Process]:
     return [
         process
         for process in _workers(proc)
-        if job is None or job.rstrip("/") in (process.job_url.rstrip("/"), _name(process.job_url))
+        if (job is None or is_of(process, job))
+        and process.user == os.getuid()
+        and not process.is_by_hand
     ]
+
+
+def find_all(job: str, proc: str = "/proc") -> list[Process]:
+    """The workers of one job, those of other users and those that were started by hand included."""
+    return [process for process in _workers(proc) if is_of(process, job)]
+
+
+def is_of(process: Process, job: str) -> bool:
+    """Whether it works for the job: by its place, however its folder is spelled, or for this user by its name."""
+    here, wanted = process.job_url.rstrip("/"), job.rstrip("/")
+    if "/" not in wanted:
+        return _name(here) == wanted and process.user == os.getuid()
+    if here == wanted:
+        return True
+    are_folders = "://" not in here and "://" not in wanted
+    return are_folders and _name(here) == _name(wanted) and _real(here) == _real(wanted)
+
+
+def _real(place: str) -> str:
+    return os.path.realpath(place)
 
 
 def _workers(proc: str) -> list[Process]:
@@ -189,23 +241,62 @@ def _workers(proc: str) -> list[Process]:
 
 def _alike(proc: str) -> Iterator[tuple[Process, int]]:
     """Processes that look like a worker, with their parents."""
-    booted = _boot_time(proc)
-    for name in os.listdir(proc) if os.path.isdir(proc) else ():
-        if not name.isdigit():
-            continue
+    booted, ticks = _boot_time(proc), os.sysconf("SC_CLK_TCK")
+    for entry in table(proc).values():
         try:
-            if os.stat(f"{proc}/{name}").st_uid != os.getuid():
-                continue
-            with open(f"{proc}/{name}/cmdline", "rb") as file:
+            with open(f"{proc}/{entry.pid}/cmdline", "rb") as file:
                 words = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
-            with open(f"{proc}/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
         except OSError:
             continue  # it has ended meanwhile
-        is_worker = len(words) >= 5 and words[-4] == "work" and words[-2:] == ["--fleet", "local"]
-        if is_worker and fields[0] != b"Z" and int(fields[3]) == int(name):
-            started = booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-            yield Process(int(name), words[-3], started), int(fields[1])
+        if entry.state == b"Z" or len(words) < 4:
+            continue
+        is_fleet = words[-4:-3] == ["work"] and words[-2:] == ["--fleet", "local"]
+        if is_fleet and len(words) >= 5 and entry.session == entry.pid:
+            url = words[-3]
+        elif _is_by_hand(words):
+            url = _absolute(words[-1], f"{proc}/{entry.pid}/cwd")
+        else:
+            continue
+        started = booted + entry.start / ticks
+        yield Process(entry.pid, url, started, entry.user, not is_fleet), entry.parent
+
+
+def _is_by_hand(words: Sequence[str]) -> bool:
+    """`python … sc.pyz work JOB_URL`."""
+    program = os.path.basename(words[-3])
+    is_python = os.path.basename(words[0]).startswith("python")
+    return is_python and words[-2] == "work" and (program == "sc" or program.endswith(".pyz"))
+
+
+def _absolute(place: str, folder: str) -> str:
+    """What a process calls a place that it has named by its own current folder."""
+    if "://" in place or place.startswith("/"):
+        return place
+    try:
+        return os.path.join(os.readlink(folder), place)
+    except OSError:
+        return place
+
+
+def _does_not_end(process: Process, job: str) -> str:
+    if process.user != os.getuid() and os.getuid() != 0:
+        return (
+            f"The worker with process id {process.pid} belongs to {user_name(process.user)}, who alone can end it at "
+            "once; it was told to stop by the job's key."
+        )
+    return (
+        f"The worker with process id {process.pid} does not end; end it with `sc stop {job} --now`."
+    )
+
+
+def _is_left(entry: Entry) -> str:
+    if entry.user != os.getuid() and os.getuid() != 0:
+        why = f"belongs to {user_name(entry.user)}: ask them, or root, to end it"
+    elif entry.state == b"D":
+        why = "was killed, and waits for a disk or a network: it ends when that answers"
+    else:
+        why = f"was killed, and is still there: look at it with `ps -p {entry.pid}`"
+    return f"The process {entry.name} with process id {entry.pid} {why}."
 
 
 def _boot_time(proc: str) -> float:

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Optional, Protocol
 
+from sc.widths import OPEN, Width
+
 
 class Entry(NamedTuple):
     """What a listing or `stat` tells of one object."""
@@ -53,8 +55,8 @@ class Storage(Protocol):
     def local_path(self, place: str) -> Optional[str]:
         """The folder or file of this machine that the place is, or None if it is elsewhere."""
 
-    def put(self, place: str, data: bytes) -> str:
-        """Store `data`, replacing what was there. Returns the tag."""
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
+        """Store `data`, replacing what was there. Returns the tag. In a folder nobody beyond `width` may read it."""
 
     def put_file(self, place: str, path: str) -> None:
         """Store a file of any size in bounded memory; it may grow meanwhile: its size now counts.
@@ -90,7 +92,8 @@ class Storage(Protocol):
         """
 
     def list_folders(self, place: str) -> Iterator[str]:
-        """The names of what lies directly below the place and has something below itself."""
+        """The names of what lies directly below the place and has something below itself. A folder that this user may
+        not look into, such as another user's job, is left out."""
 
     def delete(self, places: Iterable[str]) -> None:
         """Remove objects, many to a request; what is not there is no error."""

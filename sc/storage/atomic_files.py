@@ -15,15 +15,15 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Optional
+
+from sc.widths import OPEN, Width
 
 HIDDEN = ".sc-tmp-"
 """How every name begins that is ours for a moment and nobody's object."""
 
-ORDINARY, PRIVATE = 0o666, 0o600
-"""Modes of a draft, from which the umask takes its share; a private one gets its own before it is published."""
 _NO_TMPFILE = frozenset([errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS])
 _NO_LINKS = frozenset(
     [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.EXDEV]
@@ -57,23 +57,24 @@ class Draft:
     TMPFILE = getattr(os, "O_TMPFILE", 0)
     """The flag for files without a name, or 0 where the kernel has none."""
 
-    def __init__(self, folder: str, mode: int = ORDINARY) -> None:
+    def __init__(self, folder: str, width: Width = OPEN) -> None:
         self._folder = folder
-        self._mode = mode
+        self._width = width
         self._name: Optional[str] = None
         self.fd = self._open()
+        width.settle(self.fd)
 
     def _open(self) -> int:
         if self.TMPFILE:
             try:
                 flags = self.TMPFILE | os.O_RDWR | os.O_CLOEXEC
-                return os.open(self._folder, flags, self._mode)
+                return os.open(self._folder, flags, self._width.surely)
             except OSError as error:
                 if error.errno not in _NO_TMPFILE:
                     raise
         self._name = hidden_name(self._folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return os.open(self._name, flags, self._mode)
+        return os.open(self._name, flags, self._width.surely)
 
     def publish(self, path: str) -> None:
         """Become `path`, replacing what was there at one instant."""
@@ -142,7 +143,8 @@ class Draft:
         self._name = name
 
     def _copy_to(self, name: str) -> None:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self._mode)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(name, flags, self._width.surely)
         self._name = name
         before = os.fstat(self.fd)
         os.lseek(self.fd, 0, os.SEEK_SET)
@@ -161,14 +163,18 @@ class Draft:
 
 
 @contextmanager
-def draft(path: str, mode: int = ORDINARY) -> Iterator[Draft]:
-    """A draft in the folder of `path`, which is made if it is not there."""
+def draft(
+    path: str,
+    width: Width = OPEN,
+    make: Callable[[str], None] = lambda folder: os.makedirs(folder, exist_ok=True),
+) -> Iterator[Draft]:
+    """A draft in the folder of `path`, which `make` makes if it is not there."""
     folder = os.path.dirname(path) or "."
     try:
-        made = Draft(folder, mode)
+        made = Draft(folder, width)
     except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)
-        made = Draft(folder, mode)
+        make(folder)
+        made = Draft(folder, width)
     try:
         yield made
     finally:

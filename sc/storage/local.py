@@ -7,18 +7,19 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Callable, Optional
 
 from sc.errors import InputError, MissingError
-from sc.storage import Entry
-from sc.storage.atomic_files import PRIVATE, NoLinks, draft, write_all
+from sc.storage import Entry, job_folders
+from sc.storage.atomic_files import Draft, NoLinks, draft, write_all
 from sc.storage.local_clock import FolderClock
 from sc.storage.local_copies import copy
 from sc.storage.local_errors import opened, told
 from sc.storage.local_listing import holds_any, walk
 from sc.storage.places import Folder, Location, child
 from sc.storage.tickets import ABSENT, Tickets, fresh_status, tag_of
+from sc.widths import OPEN, PRIVATE, Width
 
 _LEFTOVER_SECONDS = 24 * 3600.0
 _STALE_HANDLE_TRIES = 5
@@ -58,9 +59,9 @@ class LocalStorage:
         """They hold on every file system, see `sc.storage.tickets`."""
         self._resolve(place)
 
-    def put(self, place: str, data: bytes) -> str:
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
         path = self._file(place)
-        with told(place, "written"), draft(path) as new:
+        with told(place, "written"), _draft(path, width) as new:
             write_all(new.fd, data)
             tag = tag_of(os.fstat(new.fd))
             new.publish(path)
@@ -68,8 +69,9 @@ class LocalStorage:
 
     def put_file(self, place: str, path: str) -> None:
         target = self._file(place)
-        with opened(path) as source, told(place, "written"), draft(target, PRIVATE) as new:
+        with opened(path) as source, told(place, "written"), _draft(target, PRIVATE) as new:
             copy(source, new)
+            _narrow(new, target)
             new.publish(target)
 
     def moved(self) -> int:
@@ -91,7 +93,7 @@ class LocalStorage:
         with told(place, "read"):
             source = _open(place, self._file(place))
         try:
-            with told(path, "written"), draft(path, PRIVATE) as new:
+            with told(path, "written"), _draft(path, PRIVATE) as new:
                 copy(source, new)
                 new.publish(path)
         finally:
@@ -130,8 +132,9 @@ class LocalStorage:
             with entries:
                 found = [e.name + b"/" for e in entries if e.is_dir(follow_symlinks=False)]
             for name in sorted(found):
-                if holds_any(os.path.join(root, name)):
-                    yield os.fsdecode(name[:-1])
+                with suppress(PermissionError):  # the job of another user
+                    if holds_any(os.path.join(root, name)):
+                        yield os.fsdecode(name[:-1])
 
     def delete(self, places: Iterable[str]) -> None:
         for place in places:
@@ -146,7 +149,7 @@ class LocalStorage:
                 if os.path.isdir(path):
                     raise IsADirectoryError(errno.EISDIR, "")
                 return None
-            with draft(path) as new:
+            with _draft(path) as new:
                 write_all(new.fd, data)
                 tag = tag_of(os.fstat(new.fd))
                 try:
@@ -160,7 +163,7 @@ class LocalStorage:
             status = fresh_status(path)
             if status is None or tag_of(status) != tag:
                 return None
-            with draft(path) as new:
+            with _draft(path) as new:
                 write_all(new.fd, data)
                 return self._tickets.swap(path, new, tag)
 
@@ -187,6 +190,18 @@ class LocalStorage:
                 os.unlink(path)
         except OSError:
             pass  # a listing must not fail for the sake of tidiness
+
+
+def _draft(path: str, width: Width = OPEN) -> AbstractContextManager[Draft]:
+    """A draft of an object, which in a job's own folder is no wider than that."""
+    return draft(path, job_folders.width_in(path, width), job_folders.make_folders)
+
+
+def _narrow(new: Draft, path: str) -> None:
+    """Give a copy, which has its source's mode, no more than the job's folder has that it is for."""
+    width = job_folders.width_in(path)
+    if width != OPEN:
+        os.fchmod(new.fd, os.fstat(new.fd).st_mode & (0o700 | width.mode))
 
 
 def is_full(disk: os.statvfs_result) -> bool:

@@ -10,6 +10,7 @@ from typing import Optional
 from sc.storage import Entry, Storage
 from sc.storage.local import LocalStorage
 from sc.storage.places import Folder, Location, resolve
+from sc.widths import OPEN, Width
 
 
 class AnyStorage:
@@ -31,8 +32,8 @@ class AnyStorage:
         location = self._resolve(place)
         return location.path if isinstance(location, Folder) else None
 
-    def put(self, place: str, data: bytes) -> str:
-        return self._kind(place).put(place, data)
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
+        return self._kind(place).put(place, data, width)
 
     def put_file(self, place: str, path: str) -> None:
         self._kind(place).put_file(place, path)

@@ -22,6 +22,7 @@ from sc.storage.s3_errors import Purpose
 from sc.storage.s3_files import PART_BYTES, RANGE_BYTES, Target, download, read_at, upload
 from sc.storage.s3_listing import folders, objects
 from sc.storage.s3_modes import headers_of, set_mode
+from sc.widths import OPEN, Width
 
 _MISSING = frozenset([404])
 _CREATED_MEANWHILE = frozenset([412])
@@ -86,7 +87,7 @@ class S3Storage:
             with suppress(StorageError):
                 self.delete([probe])
 
-    def put(self, place: str, data: bytes) -> str:
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
         return self._tag(self._written(self._object(place), data), place)
 
     def put_file(self, place: str, path: str) -> None:

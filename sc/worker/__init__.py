@@ -39,6 +39,7 @@ from sc.errors import ExitCode, ScError
 from sc.executor import Ending, Plan
 from sc.executor.gpus import find_gpus
 from sc.executor.loop import execute
+from sc.executor.signals import heeded
 from sc.machine import count_vcpus, default_nprocs
 from sc.staging import Job
 from sc.storage import Storage
@@ -96,10 +97,10 @@ def work(job_url: str, here: Surroundings) -> Worked:
     with _signals_noted() as signals:
         desk = Desk(lambda: ClerkProcess(plan), here.say, lingers=here.lingers)
         try:
-            prepared = _prepare(job_url, here, desk, signals)
-            if prepared is None or desk.job is None or signals:
-                return _not_begun(desk, signals)
-            ending = _execute(desk, desk.job, here, prepared, signals)
+            with _prepared(job_url, here, desk, signals) as prepared:
+                if prepared is None or desk.job is None or signals:
+                    return _not_begun(desk, signals)
+                ending = _execute(desk, desk.job, here, prepared, signals)
         except ScError as error:
             here.say(str(error))
             desk.close("failed", str(error))
@@ -162,25 +163,27 @@ def conclude(ending: Ending, desk: Desk) -> Worked:
     return Worked(code, is_job_over, error, tally.completed, tally.failed, lost, not_stored)
 
 
-def _prepare(
+@contextmanager
+def _prepared(
     job_url: str, here: Surroundings, desk: Desk, signals: list[int]
-) -> Optional[Prepared]:
-    """None if the worker is to end before it has begun. Raises ScError when the machine cannot be prepared."""
+) -> Iterator[Optional[Prepared]]:
+    """None if the worker is to end before it has begun. Raises ScError when the machine cannot be prepared. At the
+    block's end nothing is left of what the preparation has started."""
     while desk.job is None and not desk.is_stopping() and not signals:
         desk.wait_for_news(1.0)
     if desk.job is None or desk.is_stopping() or signals:
-        return None
+        yield None
+        return
     home = _begin(desk.job, here)
     preparation = Preparation(here.open_storage, job_url, desk.job, home, here.look_up)
     try:
-        while not signals and not desk.is_stopping():
+        prepared = None
+        while prepared is None and not signals and not desk.is_stopping():
             prepared = preparation.result(0.5)
-            if prepared is not None:
-                return prepared
             desk.wait_for_news(0.0)
+        yield prepared
     finally:
         preparation.end()
-    return None
 
 
 def _begin(job: Job, here: Surroundings) -> str:
@@ -251,11 +254,11 @@ class _Habits:
 
 @contextmanager
 def _signals_noted() -> Iterator[list[int]]:
-    """SIGINT, SIGTERM and SIGHUP are noted in the list, and do nothing else, until the executor takes over."""
+    """SIGINT, SIGTERM and SIGHUP, unless they are ignored, are noted in the list, and do nothing else, until the
+    executor takes over."""
     noted: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [
-        (number, signal.signal(number, lambda one, frame: noted.append(one))) for number in numbers
+        (number, signal.signal(number, lambda one, frame: noted.append(one))) for number in heeded()
     ]
     try:
         yield noted

@@ -68,7 +68,8 @@ class Clerk:
         self._answered = clock()
         """When the storage last did what it was asked."""
         self._begins = 0.0  # before this moment there is no request
-        self._is_hungry = self._is_over = self._is_halted = self._is_stopped = False
+        self._is_hungry = self._is_over = self._is_stopped = False
+        self._is_halted = self._is_hurried = False
         self._goodbye: Optional[messages.Goodbye] = None
         self._due: dict[str, float] = {}
         self._chores: dict[str, Callable[[], float]] = {
@@ -263,18 +264,18 @@ class Clerk:
             self._is_stopped = True
             self._end(stop.reason, drops=True)
             if not stop.lets_end:
-                self._halt(stop.reason)
+                self._halt(stop.reason, stop.at_once)
 
     def _end(self, reason: str, drops: bool) -> None:
         if not self._is_over:
             self._is_over = True
             self.outbox.append(messages.Over(reason, drops))
 
-    def _halt(self, reason: str) -> None:
+    def _halt(self, reason: str, at_once: bool = False) -> None:
         self._end(reason, drops=True)
-        if not self._is_halted:
-            self._is_halted = True
-            self.outbox.append(messages.Halt(reason))
+        if not self._is_halted or (at_once and not self._is_hurried):
+            self._is_halted, self._is_hurried = True, at_once
+            self.outbox.append(messages.Halt(reason, at_once))
 
     def _leave(self, goodbye: messages.Goodbye) -> None:
         """Nothing goes on any more: keep what there is to keep, let go of the rest."""

@@ -84,6 +84,7 @@ class Desk:
         self._asked_at: Optional[float] = None
         self._is_over = False
         self._halt = ""
+        self._is_urgent = False
         self._goodbye: Optional[messages.Goodbye] = None
         self._pace = Pace()
         self._next_pulse = 0.0
@@ -117,6 +118,9 @@ class Desk:
 
     def is_stopping(self) -> bool:
         return bool(self._halt or self.refusal)
+
+    def is_urgent(self) -> bool:
+        return self._is_urgent
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         part = self._parts.get(task.origin)
@@ -192,6 +196,7 @@ class Desk:
             self._over(message)
         elif isinstance(message, messages.Halt):
             self._halt = message.reason
+            self._is_urgent |= message.at_once
         elif isinstance(message, messages.JobFound):
             self.job = message.job
         elif isinstance(message, messages.Refused):

@@ -143,6 +143,8 @@ class Halt(NamedTuple):
     """Stop what goes on, start nothing more."""
 
     reason: str
+    at_once: bool = False
+    """By SIGKILL."""
 
 
 class Refused(NamedTuple):

@@ -2,6 +2,10 @@
 
 All of it happens in a child process, so that the worker goes on hearing its clerk, and a signal can end it. What the
 start script prints goes where the worker's own words go, which is the machine's log.
+
+What the start script leaves running, `server &` say, is there for the runs and ends with the worker. So the child
+process, to which it belongs, stays until all of it has ended, or until the pipe to the worker says that the worker
+has: then it ends what there is, by SIGTERM and after a grace time by SIGKILL.
 """
 
 from __future__ import annotations
@@ -15,20 +19,26 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from threading import Thread
+from threading import Lock, Thread, main_thread
 from typing import Any, NamedTuple, Optional
 
 from sc import archives
 from sc.errors import ScError
+from sc.executor import tree
+from sc.executor.crew import sweep_orphans
 from sc.staging import Job, Synced
 from sc.storage import Storage
 from sc.worker.forks import stand_alone
 
+GRACE_SECONDS = 5.0
+"""Between SIGTERM and SIGKILL, for what a start script has left running."""
+SPARE_SECONDS, POLL_SECONDS = 2.0, 0.05
 SECRET = "ssm:"
 """A value of environment_variables that begins so is the name of a parameter in AWS's Parameter Store."""
 
@@ -61,6 +71,8 @@ class Preparation:
     ) -> None:
         """`home` is where relative folders of the recipe begin; `look_up` finds secrets."""
         context: Any = multiprocessing.get_context("fork")
+        tree.adopt_orphans()  # should somebody kill the child
+        self._strangers = frozenset(tree.children(os.getpid()))
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
             target=_prepare_and_tell,
@@ -82,29 +94,25 @@ class Preparation:
             raise ScError(
                 f"The preparation of this machine has died ({self._process.exitcode})."
             ) from None
-        prepared = None if "error" in answer else Prepared(**answer)
-        if prepared is not None:
-            for lock in prepared.locks:
-                archives.hold(lock)  # until this process ends
+        if "error" in answer:
+            raise ScError(answer["error"])
+        prepared = Prepared(**answer)
+        for lock in prepared.locks:
+            archives.hold(lock)  # until this process ends
         with suppress(OSError):
             self._connection.send_bytes(b"held")
-        self._process.join()
-        if prepared is None:
-            raise ScError(answer["error"])
         return prepared
 
     def end(self) -> None:
-        """End it and all that it has started, if it still goes on."""
-        try:
-            if self._process.is_alive() and self._process.pid is not None:
-                # Alone first: without a session of its own yet it has started nothing, and now never will. If it has
-                # got one meanwhile, there is a group.
-                self._process.kill()
-                with suppress(OSError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
+        """End it and all that it has started, if any of it still goes on."""
+        self._connection.close()
+        self._process.join(GRACE_SECONDS + SPARE_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
             self._process.join()
-        finally:
-            self._connection.close()
+        if self._process.exitcode:
+            others = (one.pid for one in multiprocessing.active_children() if one.pid)
+            sweep_orphans(self._strangers.union(others))
 
 
 def _prepare_and_tell(
@@ -116,6 +124,8 @@ def _prepare_and_tell(
     look_up: LookUp,
 ) -> None:
     stand_alone(signal.SIG_DFL, connection.fileno())
+    tree.adopt_orphans()
+    tree.rename_process(b"sc preparation")  # `pkill -f sc.pyz` is not to hit who then ends the rest
     Thread(target=_end_with_the_worker, args=(connection.fileno(),), daemon=True).start()
     try:
         prepared = prepare(open_storage(), job_url, job, home, look_up)
@@ -124,17 +134,41 @@ def _prepare_and_tell(
         answer = {"error": str(error)}
     except OSError as error:
         answer = {"error": f"This machine could not be prepared: {error}."}
-    connection.send_bytes(json.dumps(answer).encode())
     with suppress(EOFError, OSError):
+        connection.send_bytes(json.dumps(answer).encode())
         connection.recv_bytes()  # the worker has the locks too; from here on ours may go
+        _wait_for_children()
+
+
+def _wait_for_children() -> None:
+    """Until nothing is left of what the start script has started."""
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+_starting = Lock()
+"""Held while the start script is started, and from the worker's end on."""
 
 
 def _end_with_the_worker(descriptor: int) -> None:
-    """A worker that was killed cannot end its start script: the other end of the pipe tells, and we all go."""
+    """A worker that has ended, or was killed, cannot end what its start script has started: the other end of the pipe
+    tells, and we all go."""
     poll = select.poll()
     poll.register(descriptor, 0)  # what is told without asking: POLLERR, POLLHUP
     poll.poll()
-    os.killpg(0, signal.SIGKILL)
+    _starting.acquire()
+    end = time.monotonic() + GRACE_SECONDS
+    asked: list[int] = []
+    while time.monotonic() < end:
+        asked = tree.signal_below(os.getpid(), signal.SIGTERM, asked=asked)
+        if not asked:
+            break
+        time.sleep(POLL_SECONDS)
+    while time.monotonic() < end + SPARE_SECONDS and tree.signal_below(os.getpid(), signal.SIGKILL):
+        time.sleep(POLL_SECONDS)
+    main_thread().join(SPARE_SECONDS)  # it removes its temporary files
+    os._exit(0)
 
 
 def prepare(storage: Storage, job_url: str, job: Job, home: str, look_up: LookUp) -> Prepared:
@@ -180,9 +214,9 @@ def _is_in(path: str, folder: str) -> bool:
 
 def _in_version(folder: str, synced: Mapping[str, str]) -> str:
     """The folder, as it is in the version that this worker uses."""
-    for destination, tree in synced.items():
+    for destination, version in synced.items():
         if _is_in(folder, destination):
-            return tree + folder[len(destination) :]
+            return version + folder[len(destination) :]
     return folder
 
 
@@ -226,9 +260,11 @@ def _run_start_script(text: str, environment: Mapping[str, str], folder: str) ->
                 command = file.readline().decode("utf-8", "replace").split(None, 1)
                 command = [word.strip() for word in command] + [script.name]
             sys.stderr.flush()
-            code = subprocess.call(
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=2
-            )
+            with _starting:
+                process = subprocess.Popen(
+                    command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=2
+                )
+            code = process.wait()
     if code:
         how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
         raise ScError(

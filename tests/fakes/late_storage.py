@@ -11,6 +11,7 @@ from typing import Optional, TypeVar
 
 from sc.claims import LEASE_SECONDS, RENEWALS_PER_LEASE
 from sc.storage import Entry
+from sc.widths import OPEN, Width
 from tests.fakes.memory_storage import PAGE, MemoryStorage
 from tests.fakes.timeline import Timeline
 
@@ -60,7 +61,7 @@ class LateStorage(MemoryStorage):
         self.times[place] += age - age % self.renew_seconds
         self._show(place)
 
-    def put(self, place: str, data: bytes) -> str:
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
         return self._late(super().put(place, data))
 
     def get(self, place: str, start: int = 0) -> bytes:

@@ -13,6 +13,7 @@ from typing import Optional
 from sc.errors import MissingError, StorageError
 from sc.storage import Entry
 from sc.storage.local_errors import told
+from sc.widths import OPEN, Width
 
 PAGE = 1000
 """Objects that one LIST request tells of, as S3 has it."""
@@ -57,7 +58,7 @@ class MemoryStorage:
     def check_conditions(self, place: str) -> None:
         """They hold."""
 
-    def put(self, place: str, data: bytes) -> str:
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
         self._count("put", place)
         return self._store(place, data)
 

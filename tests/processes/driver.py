@@ -56,6 +56,9 @@ class ListFeed:
     def is_stopping(self) -> bool:
         return False
 
+    def is_urgent(self) -> bool:
+        return False
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         with self._told.open("a") as file:
             file.write(outcome.to_line() + "\n")

@@ -25,6 +25,7 @@ from sc.previous_outputs import Previous, find_previous
 from sc.records import Records
 from sc.storage import Storage
 from sc.storage.router import AnyStorage
+from sc.widths import OPEN, Width
 from tests.processes.conftest import wait_until
 
 LIMIT_SECONDS = 30
@@ -51,7 +52,7 @@ class Broken(Far):
 class Moody(Far):
     """It takes no records while there is a file `down`, and never answers while there is a file `stuck`."""
 
-    def put(self, place: str, data: bytes) -> str:
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
         folder = Path(place.partition("/.sc/")[0])
         while (folder / "stuck").exists():
             time.sleep(0.05)

@@ -12,6 +12,7 @@ import pytest
 from sc import claims, paths
 from sc.errors import StorageError
 from sc.heartbeats import heartbeat_of
+from sc.widths import OPEN, Width
 from sc.worker import messages
 from sc.worker.identity import NEAR, Leave
 from tests.fakes.memory_storage import Clock, MemoryStorage
@@ -64,9 +65,9 @@ def test_records_are_there_before_done() -> None:
     places: list[str] = []
     put = storage.put
 
-    def noted(place: str, data: bytes) -> str:
+    def noted(place: str, data: bytes, width: Width = OPEN) -> str:
         places.append(place)
-        return put(place, data)
+        return put(place, data, width)
 
     storage.put = noted  # type: ignore[method-assign]
     for run in part.runs:

@@ -80,7 +80,7 @@ def test_many_problems_are_counted_and_some_shown(tmp_path: Path) -> None:
         ("gpus", -0.5, "a number above 0"),
         ("gpus", "all", "a number above 0 is expected, not 'all'"),
         ("env", ["A=1"], "a mapping of names to values is expected, not a list"),
-        ("env", {"A=B": "1"}, "'A=B' is no name of a variable: it is empty or holds '='"),
+        ("env", {"A=B": "1"}, "'A' is no name of a variable: it is empty or holds '='"),
         ("env", {"": "1"}, "'' is no name of a variable"),
         ("env", {"A": "\0"}, "'A': contains a NUL character"),
         ("env", {"A": ["1"]}, "'A': a text is expected, not a list"),

@@ -17,6 +17,7 @@ from sc.errors import BusyError, MissingError
 from sc.glances import Glance
 from sc.holder import Holder
 from sc.leases import Claimant, Lease, Runs, lease_of, others, renew
+from sc.widths import OPEN, Width
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
 PLACE = "s3://bucket/out"
@@ -68,7 +69,7 @@ class Stepping(MemoryStorage):
         self.__dict__.update(shared.__dict__)
         self._step = step
 
-    def put(self, place: str, data: bytes) -> str:
+    def put(self, place: str, data: bytes, width: Width = OPEN) -> str:
         if not place.endswith(".runs"):
             self._step()
         return super().put(place, data)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sc.storage.atomic_files import PRIVATE, Draft
+from sc.storage.atomic_files import Draft
 from sc.storage.local_copies import copy
+from sc.widths import PRIVATE
 
 MIB = 1 << 20
 SHAPES = {
