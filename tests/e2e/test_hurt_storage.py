@@ -350,7 +350,7 @@ def test_one_interrupt_ends_what_only_waits_for_the_storage(
     process = work.start(line, "batch", "batch.json")
     try:
         cut_in_the_middle(work, line, how)
-        wait_until(lambda: line.tally().faults["outage"] >= 12, "savers wait")
+        wait_until(lambda: line.tally().faults["outage"] >= 6, "savers wait")
         process.send_signal(signal.SIGINT)
         assert process.wait(STOP_LIMIT_SECONDS) == ExitCode.INTERRUPTED
     finally:
