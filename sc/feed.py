@@ -186,8 +186,8 @@ class BatchFeed:
             self._lease.give_up()
         limit = time.monotonic() + seconds
         try:
-            while self._errands.waiting and time.monotonic() < limit:
-                self._hear(1.0)
+            while self._errands.waiting and (left := limit - time.monotonic()) > 0:
+                self._hear(min(1.0, left))
         finally:
             if self._storing and not self.records_trouble:
                 self.records_trouble = "there was no time to store them"

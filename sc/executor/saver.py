@@ -78,14 +78,15 @@ class Saver:
         self._tell(saved)
 
     def _tell_moving(self) -> None:
-        """Now and then, until this process ends."""
-        before = None
+        """Now and then, until this process ends. What this itself writes to the loop is no movement."""
         while True:
-            moved = self._sink.moved() + _written_bytes() + self._linked
-            if before is not None and moved != before:
-                self._tell(Moving())
-            before = moved
+            before = self._moved()
             time.sleep(MOVING_SECONDS)
+            if self._moved() != before:
+                self._tell(Moving())
+
+    def _moved(self) -> int:
+        return self._sink.moved() + _written_bytes() + self._linked
 
     def _tell(self, message: object) -> None:
         try:

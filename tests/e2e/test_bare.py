@@ -11,6 +11,7 @@ from typing import Optional
 import pytest
 
 from tests.machines import ARM64, SUITES, Machine, machine
+from tests.processes.conftest import wait_until
 from tests.servers import S3Server
 
 pytestmark = pytest.mark.bare
@@ -130,7 +131,7 @@ def test_the_same_over_s3(suite: str, pyz: Path, seaweed: S3Server, bucket: str)
         ]
         done = sc(made, *words, "--name", "over-s3", env=env)
         assert done.returncode == 1, done.stderr
-        assert commands_left(made) == ""
+        wait_until(lambda: commands_left(made) == "", "the workers have left")
     client = seaweed.client()
     bodies = [
         client.get_object(Bucket=bucket, Key=f"out/{number}/status_code")["Body"].read().decode()

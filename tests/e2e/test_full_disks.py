@@ -152,7 +152,8 @@ def test_a_full_commands_folder_is_told_and_holds_nothing_that_could_be_started(
         assert told.endswith("put that right, or name another folder as COMMANDS_DIR")
         assert not (disk / "recipe.yaml").exists()
         assert all(path.stat().st_size for path in disk.iterdir())
-    assert not (trial.folder / "out").exists()
+    # Of the lease that was taken and given back, empty folders.
+    assert [path for path in (trial.folder / "out").rglob("*") if not path.is_dir()] == []
     trial.assert_nothing_left()
 
 
@@ -165,7 +166,11 @@ def test_a_job_whose_place_is_full_is_not_begun(trial: Trial, lacking: str) -> N
         assert "cannot be written, the disk is full" in ended.stderr
         assert list(disk.rglob("recipe.json")) == []
         ended = trial.run(*BATCH)
-        assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == 3  # there is no room for the lease on its runs
+        assert "leases/" in ended.stderr
+        assert "cannot be written, the disk is full" in ended.stderr
+        assert [path.name for path in (trial.folder / "out").iterdir()] == [".sc"]
+    assert trial.run(*BATCH).returncode == 0
     trial.assert_all_whole()
     trial.assert_nothing_left()
 

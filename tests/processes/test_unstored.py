@@ -134,7 +134,9 @@ def test_a_saver_that_is_killed_again_and_again_loses_nothing(execution: Executi
 
     wait_until(kill_one, "it has died three times")
     ended = execution.finish()
-    assert [(one.code, one.unstored_files) for one in ended] == [(0, 1)] * 6
+    assert [one.code for one in ended] == [0] * 6
+    # Who is killed after it has removed what is stored, and before it has answered, takes the count along.
+    assert [one.unstored_files for one in ended].count(1) >= 6 - killed
     for run in range(6):
         for name in ("d", "l"):
             folder = execution.out / f"{run}/results/{name}"
