@@ -56,6 +56,10 @@ class OutageError(StorageError):
     """The storage gives no answer, or nothing but trouble, and has been asked for long enough."""
 
 
+class OccupiedError(ScError):
+    """Where a run's output is to go lies something that is somebody else's."""
+
+
 class CloudError(ScError):
     """The cloud's API said no, or its machines did not come up."""
 

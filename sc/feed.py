@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Optional
@@ -25,10 +25,12 @@ from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
 from sc.halting import Limit
 from sc.held_lease import HeldLease
+from sc.leases import Runs
 from sc.model import COMPLETED, FAILED, LOST, NOT_STORED, Counts, Outcome, Run
-from sc.previous_outputs import Previous, find_previous, remove_previous
+from sc.previous_outputs import Previous, remove_previous
 from sc.records import PAUSE_SECONDS, Records
 from sc.storage import Storage
+from sc.strangers import NOBODY, Found, Own, find_ours, refused
 
 CHUNK = 1000
 """Runs that are looked after together: as many status codes as one request of S3 can remove."""
@@ -66,6 +68,13 @@ class Tally(Counts):
         ):
             if is_such and len(kept) < FAILURES:
                 kept.append(outcome)
+
+    def tell_removed(self, runs: int) -> None:
+        """The outputs of so many that had ended are gone."""
+        completed = min(runs, self.completed)
+        self.completed -= completed
+        self.failed -= runs - completed
+        self.not_stored += runs
 
     @property
     def is_broken(self) -> bool:
@@ -108,18 +117,18 @@ class BatchFeed:
         fresh_below: str = "",
         remote_output_path: str = "",
         lease: Optional[HeldLease] = None,
+        own: Own = NOBODY,
     ) -> None:
         """Below `fresh_below`, if it is a place, lies nothing yet: nothing has to be removed there. Most of the runs
         have their outputs below `remote_output_path`: what lies there already is looked for with one listing. `lease`:
-        nobody else executes these runs as long as we have it."""
+        nobody else executes these runs as long as we have it. `own`: under which name it is executed."""
         self._runs: Iterator[Run] = iter(runs)
         self._tally = tally
         self._storage = storage
         self._errands = errands
         self._records = records
         self._show = show
-        self._place = remote_output_path
-        self._lease = lease
+        self._place, self._own, self._lease = remote_output_path, own, lease
         self._fresh = paths.join(fresh_below, "") if fresh_below else ""
         self._ready: deque[Run] = deque()
         self._looking: dict[int, list[Run]] = {}
@@ -183,7 +192,7 @@ class BatchFeed:
         """Store the last records, and let others have the runs; waits for it, but no longer than this."""
         self._keep_records(at_once=True)
         if self._lease is not None:
-            self._lease.give_up()
+            self._lease.give_up(is_finished=not self._tally.not_run)
         limit = time.monotonic() + seconds
         try:
             while self._errands.waiting and (left := limit - time.monotonic()) > 0:
@@ -200,7 +209,7 @@ class BatchFeed:
         places = [run.remote_output_path for run in chunk]
         places = [place for place in places if self._may_have_outputs(place)]
         if places:
-            self._looking[self._errands.ask(find_previous, places, self._place)] = chunk
+            self._looking[self._errands.ask(_find, places, self._place, self._own)] = chunk
         else:
             self._known.extend((run, None) for run in chunk)
 
@@ -236,10 +245,17 @@ class BatchFeed:
             elif answer.error:
                 self.trouble = answer.error
             elif chunk is not None:
-                found: Mapping[str, Previous] = answer.result
-                self._known.extend((run, found.get(run.remote_output_path)) for run in chunk)
+                self._found(chunk, answer.result)
             elif runs is not None:
                 self._ready.extend(runs)
+
+    def _found(self, chunk: Iterable[Run], found: Found) -> None:
+        for run in chunk:
+            stranger = found.strangers.get(run.remote_output_path)
+            if stranger is None:
+                self._known.append((run, found.previous.get(run.remote_output_path)))
+            else:  # what lay there at the start was refused as a whole: this was too far behind to be seen then
+                self.ended(Task(run), refused(run, stranger, time.time()))
 
     def _records_answered(self, answer: Answer) -> None:
         if answer.number not in self._storing:  # the lease has been given up
@@ -263,6 +279,10 @@ class BatchFeed:
     def _store(self, place: str, data: bytes) -> None:
         self._unkept.pop(place, None)  # what stands there from now on has all of that
         self._storing[self._errands.ask(_put, place, data)] = place, data
+
+
+def _find(storage: Storage, runs: list[str], place: str, own: Own) -> Found:
+    return find_ours(storage, runs, place, own, Runs(place, tuple).name())
 
 
 def _put(storage: Storage, place: str, data: bytes) -> None:

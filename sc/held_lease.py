@@ -12,7 +12,7 @@ from typing import Optional
 
 from sc.errands import Answer, Errands
 from sc.errors import BusyError
-from sc.leases import TIMES, Lease, Times, release, renew
+from sc.leases import TIMES, Lease, Times, finish, release, renew
 
 RETRY_SECONDS = 5.0
 """After a refusal of the storage, which has itself tried for about a minute."""
@@ -81,10 +81,10 @@ class HeldLease:
             self._ask(now, is_late=True)
         return True
 
-    def give_up(self) -> None:
-        """Have all of it removed; nothing of the runs goes on."""
+    def give_up(self, is_finished: bool = False) -> None:
+        """Have all of it removed; nothing of the runs goes on. `is_finished`: every one of them has ended."""
         if not self.lost:
-            self._errands.ask(release, self._url, self._lease.execution)
+            self._errands.ask(finish if is_finished else release, self._url, self._lease.execution)
 
     def _ask(self, now: float, is_late: bool) -> None:
         lease = replace(self._lease, state="running", renewals=int(now * 1000))

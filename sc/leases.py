@@ -1,7 +1,7 @@
 """Which execution has which runs: leases in the storage, so that no run is executed by two at the same time.
 
     .sc/<name>/leases/<execution>.json   who, since when, `starting` or `running`; renewed while the execution goes on
-    .sc/<name>/leases/<execution>.runs   which runs: the sorted hashes of their paths, written once
+    .sc/<name>/leases/<execution>.runs   which runs: the sorted hashes of their paths, written once; stays after a death
     .sc/<name>/leases/<execution>.taken  an empty object: its lease was over, and another has had some of these runs
     .sc/<name>/leases/<execution>.job    the same of a job, in place of the .json: its workers' glances tell if it lives
 
@@ -36,16 +36,19 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Optional
 
 from sc import paths
-from sc.errors import BusyError, MissingError, StorageError
+from sc.errors import BusyError, MissingError, OccupiedError, StorageError
 from sc.holder import Holder, is_alive
 from sc.model import is_count, is_number
 from sc.run_index import RunIndex, path_key
 from sc.storage import Entry, Storage
+from sc.strangers import Own, Survey
 
 LEFTOVER_SECONDS = 86400.0
 """What is older is removed by whoever comes by."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 """Between two looks at who is in the way."""
+KEPT_SECONDS = 30 * 86400.0
+"""Of an execution that has died it is known for so long which runs it had."""
 UNTOLD_SECONDS = 3.0
 """For so long whoever waits says nothing of it."""
 
@@ -117,20 +120,20 @@ class Runs(NamedTuple):
     paths: Callable[[], Iterable[str]]
     """Their output paths, to be gone through again."""
 
-    def to_index(self) -> RunIndex:
-        """Eight bytes a run."""
-        return RunIndex(map(self._name(), self.paths()))
+    def to_index(self, watch: Callable[[Iterable[str]], Iterable[str]] = iter) -> RunIndex:
+        """Eight bytes a run. `watch` sees their output paths as they are gone through."""
+        return RunIndex(map(self.name(), watch(self.paths())))
 
     def named(self, keys: array[int]) -> Iterator[str]:
         """The output paths of those runs that have these keys, which are sorted."""
-        name = self._name()
+        name = self.name()
         for path in self.paths():
             key = path_key(name(path))
             found = bisect_left(keys, key)
             if found < len(keys) and keys[found] == key:
                 yield path
 
-    def _name(self) -> Callable[[str], str]:
+    def name(self) -> Callable[[str], str]:
         """What is told of a run: the same on each machine, whatever the batch's folder is called there."""
         inside = paths.join(_plain(self.place), "")
 
@@ -195,14 +198,17 @@ class Claimant:
         """Return when nobody else has any of our runs, and others can see that we have them: since when, by `clock`.
 
         Waits, with a word to `tell`, for whoever may have died elsewhere. Raises BusyError, without a trace, if
-        somebody else executes some of them; StorageError where the storage refuses.
+        somebody else executes some of them; OccupiedError, before anything is written, if what lies where their outputs
+        are to go is not an execution's; StorageError where the storage refuses.
         """
         try:
-            index = self._own_index()
+            own = Own(self.url, self.lease.execution)
+            survey = Survey(self.storage, self.runs.place, own, self.runs.name())
+            self._index = index = self.runs.to_index(survey.watch)
             self.storage.put(paths.leased_runs(self.url, self.lease.execution), index.to_bytes())
             return self._come_in(tell)
-        except StorageError:
-            raise  # it would not remove anything either, and take its time to say so
+        except (StorageError, OccupiedError):
+            raise  # nothing is there yet, or would be removed, and take its time to say so
         except BaseException:
             with suppress(StorageError):
                 self.release()
@@ -213,9 +219,12 @@ class Claimant:
         `sc.job_leases`. Whoever started it need not stay."""
         self.acquire(tell)
         for entry in self.storage.list(paths.leases(self.url)):
-            execution, _, kind = entry.place.rpartition("/")[2].rpartition(".")
-            if kind == JOB:
-                self.storage.delete([entry.place, paths.leased_runs(self.url, execution)])
+            if entry.place.endswith(f".{JOB}"):
+                self.storage.delete([entry.place])
+        for entry in _of_the_dead(self.storage, self.url, self.lease.execution):
+            # In a folder all has been looked at: nobody has to know any more which runs were the old job's.
+            if entry.age_seconds > KEPT_SECONDS or self.storage.local_path(entry.place) is not None:
+                self.storage.delete([entry.place])
         self.storage.put(paths.job_lease(self.url, self.lease.execution), self.lease.to_bytes())
         self.storage.delete([self._place()])
 
@@ -233,6 +242,12 @@ class Claimant:
     def release(self) -> None:
         """Leave no trace."""
         release(self.storage, self.url, self.lease.execution)
+
+    def _bury(self, other: Other) -> None:
+        """Remove the lease of one that has died. Which runs it had stays: what it left at their places is known by it
+        (see `sc.strangers`)."""
+        name = other.url, other.execution
+        self.storage.delete([paths.lease(*name), paths.taken_lease(*name)])
 
     def _own_index(self) -> RunIndex:
         if self._index is None:
@@ -285,7 +300,7 @@ class Claimant:
         if other.kind != EXECUTION:
             return self._conflict_with_job(other) if other.kind == JOB else None
         if other.entry.age_seconds > LEFTOVER_SECONDS:
-            release(self.storage, other.url, other.execution)
+            self._bury(other)
             return None
         first = self._watched.setdefault(other.execution, (other.entry.tag, self.clock()))
         try:
@@ -301,7 +316,7 @@ class Claimant:
         lease = lease_of(other.execution, data)
         alive = self.is_alive(lease.holder)
         if alive is False:
-            release(self.storage, other.url, other.execution)
+            self._bury(other)
             return None
         return Conflict(other, lease, shared, bool(alive) or other.entry.tag != first[0])
 
@@ -410,6 +425,26 @@ def others(storage: Storage, place: str, own_url: str = "") -> Iterator[Other]:
             execution, _, kind = entry.place.rpartition("/")[2].rpartition(".")
             if kind in (EXECUTION, JOB, TAKEN):
                 yield Other(url, execution, kind, entry, tuple(found["glances"]))
+
+
+def finish(storage: Storage, url: str, execution: str) -> None:
+    """All runs of an execution have ended, and nobody has them any more: neither has to be known which of them others
+    had that have died."""
+    with suppress(MissingError):
+        own = RunIndex.of_bytes(storage.get(paths.leased_runs(url, execution)))
+        for entry in _of_the_dead(storage, url, execution):
+            data = storage.get(entry.place)
+            if entry.age_seconds > KEPT_SECONDS or len([*own.shared(data)]) == len(data) // 8:
+                storage.delete([entry.place])
+    release(storage, url, execution)
+
+
+def _of_the_dead(storage: Storage, url: str, execution: str) -> list[Entry]:
+    """The runs of other executions that have no lease any more, but had one under this name."""
+    found = [(entry, entry.place.rpartition(".")) for entry in storage.list(paths.leases(url))]
+    leased = {name for _, (name, _, kind) in found if kind in (EXECUTION, JOB)}
+    leased.add(paths.leased_runs(url, execution).rpartition(".")[0])
+    return [entry for entry, (name, _, kind) in found if kind == "runs" and name not in leased]
 
 
 def release(storage: Storage, url: str, execution: str) -> None:

@@ -27,7 +27,7 @@ from sc.grouping import Groups
 from sc.halting import Stop, read_stop
 from sc.heartbeats import Heartbeat, heartbeat_of
 from sc.job_state import State, Worker
-from sc.staging import Job
+from sc.staging import Job, gone
 from sc.storage import Storage
 
 REQUESTS, NEAR_REQUESTS = 5, 100
@@ -170,6 +170,11 @@ class Observer:
         except MissingError:
             self._stop = None
         return 1
+
+    def look_for_job(self) -> None:
+        """One request. Raises MissingError if somebody has removed all that the job keeps, or moved it away."""
+        if self._storage.stat(paths.recipe(self._url)) is None:
+            raise gone(self._url)
 
     def _due_blocks(self) -> Sequence[_Block]:
         """Blocks that should be listed, the ones that were not for longest first."""

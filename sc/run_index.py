@@ -49,6 +49,13 @@ class RunIndex:
         index._keep(_numbers(data))
         return index
 
+    @classmethod
+    def of_keys(cls, keys: Iterable[int]) -> RunIndex:
+        """Of what `path_key` gave."""
+        index = cls([])
+        index._keep(keys)
+        return index
+
     def __len__(self) -> int:
         return self._length
 

@@ -114,6 +114,14 @@ def read_job(storage: Storage, job_url: str) -> Job:
         ) from error
 
 
+def gone(job_url: str) -> MissingError:
+    """What is told of a job whose keys were there before."""
+    return MissingError(
+        f"The job at {job_url} is gone: somebody has removed what it keeps there, or moved it away. "
+        "What has ended keeps its outputs; start the job again for the rest."
+    )
+
+
 def _job_of(document: Any) -> Job:
     fields = dict(document)
     synced = tuple(Synced(*map(str, one)) for one in fields.pop("synced", ()))

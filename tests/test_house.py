@@ -46,6 +46,7 @@ ARROWS: Mapping[str, set[str]] = {
             "job_leases",
             "holder",
             "leases",
+            "strangers",
             "storage",
             "__version__",
         ),
@@ -75,7 +76,9 @@ ARROWS: Mapping[str, set[str]] = {
         "halting",
         "heartbeats",
         "machine",
+        "leases",  # whose runs are named there
         "previous_outputs",  # a run that is done again loses what its earlier execution left
+        "strangers",  # and nothing else
         "records",
         "staging",
         "storage",
@@ -85,12 +88,15 @@ ARROWS: Mapping[str, set[str]] = {
         "executor",
         "halting",
         "held_lease",
+        "leases",
         "previous_outputs",
         "records",
         "storage",
+        "strangers",
     },
     "held_lease": {"errands", "leases"},
-    "leases": {"holder", "job_leases", "run_index", "storage"},
+    "leases": {"holder", "job_leases", "run_index", "storage", "strangers"},  # looks first
+    "strangers": {"previous_outputs", "run_index", "storage"},
     "job_leases": {"codes", "glances", "storage"},
     "holder": set(),
     "machine": {"executor"},

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sc.feed import BatchFeed, Tally
     from sc.model import Batch, Outcome, Run
     from sc.storage import Storage
+    from sc.strangers import Own
 
 EXAMPLES = """
 Examples:
@@ -131,6 +132,7 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage, plan: Pla
     from sc.leases import Runs
     from sc.records import Records
     from sc.storage import open_storage
+    from sc.strangers import Own
 
     place = batch.remote_output_path
     total = min(len(batch.runs), args.max_jobs or len(batch.runs))
@@ -144,13 +146,14 @@ def _execute(args: argparse.Namespace, batch: Batch, storage: Storage, plan: Pla
     try:
         errands.begin()
         with leased(storage, url, execution, to_lease, errands) as lease:
-            records = Records(url, execution)
+            records, own = Records(url, execution), Own(url, execution)
             fresh = _fresh(storage, place)
             feed = BatchFeed(
-                runs, tally, storage, errands, records, shown.show, fresh, place, lease
+                runs, tally, storage, errands, records, shown.show, fresh, place, lease, own
             )
             ending = execute(plan, feed, open_storage)
             shown.progress.clear()
+            _look_for_removed(storage, own, batch, tally, ending)
             _keep_last_records(feed, ending)
     finally:
         shown.progress.clear()
@@ -183,6 +186,31 @@ def _ordered(
     tell_order(times, tell)
     runs = islice(batch.runs, total)
     return longest_first(runs, times.classes) if times.is_useful else runs
+
+
+def _look_for_removed(
+    storage: Storage, own: Own, batch: Batch, tally: Tally, ending: Ending
+) -> None:
+    """If what this execution keeps of itself is gone, all else there may be gone, too: also outputs of runs that had
+    ended before. They are told as not stored."""
+    from sc.codes import each_code, read_codes
+
+    if ending.was_interrupted or ending.reason or not tally.ended:
+        return
+    place = batch.remote_output_path
+    try:
+        if storage.stat(paths.leased_runs(own.url, own.execution)) is not None:
+            return
+        codes = each_code(read_codes(storage, place, batch.runs), batch.runs)
+        found = sum(code is not None for _, code in islice(codes, tally.total))
+    except StorageError:
+        return  # which others tell
+    if removed := tally.completed + tally.failed - found:
+        tally.tell_removed(removed)
+        say(
+            f"sc: somebody has removed {place}, or moved it away, while runs went on: the outputs of "
+            f"{_runs(removed)} that had ended are gone; run the batch again"
+        )
 
 
 def _keep_last_records(feed: BatchFeed, ending: Ending) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, NEAR_PAUSE_SECONDS = 0.2, 5.0, 1.0
 """Between two looks: they soon get rarer. NEAR is a job in a folder of this machine."""
+JOB_EVERY_SECONDS, NEAR_JOB_EVERY_SECONDS = 20.0, 2.0
+"""Between two looks at whether the job is still there."""
 REDRAW_SECONDS = 1.0
 ABANDONED_AFTER_SECONDS = 90.0
 """Without a machine and without a worker that says something for so long nobody works any more."""
@@ -63,27 +65,32 @@ class Following:
 
         self._followed = followed
         self._display = display
-        self._since = self._lively = self._looked = time.monotonic()
+        self._since = self._lively = self._looked = self._job_seen = time.monotonic()
         self._told: set[str] = set()
         self._is_first_view = True
+        self._is_gone = False
+        """The job's keys were removed, or moved away."""
         self._observer = Observer(followed.storage, followed.url, followed.job, time.monotonic)
         self._estimator = Estimator()
         self._bill = Bill(followed.url)
 
     def until_the_end(self) -> Ended:
-        """Returns when every part is done, or nobody works on the rest."""
+        """Returns when every part is done, or nobody works on the rest, or nothing is known of the job any more."""
         pause = FIRST_PAUSE_SECONDS
         longest = NEAR_PAUSE_SECONDS if self._followed.is_near else LONGEST_PAUSE_SECONDS
         state, looks = self._observer.look(), 0
-        while not state.is_complete and not self._is_abandoned(state):
+        while not (state.is_complete or self._is_gone or self._is_abandoned(state)):
             self._wait(state, pause)
             self._tell_why_silent(state)
             pause = min(pause * 1.3, longest)
             state, looks = self._look_again(state), looks + 1
         seconds = time.monotonic() - self._since
+        if not state.is_complete:
+            self._look_for_job()
         self._see_them_off(state)
-        state = self._observer.look()
-        ended = Ended(state, seconds, conclusion(state), was_seen=looks > 0)
+        state = state if self._is_gone else self._observer.look()
+        code = ExitCode.REFUSED if self._is_gone else conclusion(state)
+        ended = Ended(state, seconds, code, was_seen=looks > 0)
         self._display.show(self._view(state, seconds), ended.code)
         return ended
 
@@ -91,8 +98,13 @@ class Following:
         """An outage of the storage is told and waited for: the job may well go on."""
         try:
             state = self._observer.look_again()
-        except MissingError:
-            raise
+            every = NEAR_JOB_EVERY_SECONDS if self._followed.is_near else JOB_EVERY_SECONDS
+            if time.monotonic() - self._job_seen >= every:
+                self._job_seen = time.monotonic()
+                self._observer.look_for_job()
+        except MissingError as error:
+            self._end_with(error)
+            return state
         except StorageError as error:
             if time.monotonic() - self._looked >= UNKNOWN_AFTER_SECONDS:
                 raise
@@ -101,6 +113,11 @@ class Following:
         self._looked = time.monotonic()
         return state
 
+    def _end_with(self, error: MissingError) -> None:
+        """The job is gone."""
+        self._is_gone = True
+        self._tell_once(error)
+
     def _tell_why_silent(self, state: State) -> None:
         """Workers that can write nothing any more cannot say so either: on a disk that is full, say."""
         if state.workers and not state.live and self._followed.is_near:
@@ -108,6 +125,15 @@ class Following:
                 self._followed.storage.check(self._followed.url)
             except StorageError as error:
                 self._tell_once(error)
+
+    def _look_for_job(self) -> None:
+        """Nobody works on the rest: perhaps as there is nothing to be read any more."""
+        try:
+            self._observer.look_for_job()
+        except MissingError as error:
+            self._end_with(error)
+        except StorageError as error:
+            self._tell_once(error)
 
     def _tell_once(self, error: StorageError) -> None:
         if str(error) not in self._told:

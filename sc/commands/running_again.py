@@ -92,8 +92,7 @@ def and_save(
     folder: str,
     told: Told,
 ) -> ExitCode:
-    """As `sc batch` does it: the old outputs go first, the new code comes last, and a record is kept. `outputs` are the
-    output paths of the runs."""
+    """As `sc batch` does it: the old outputs go first, the new code comes last. `outputs`: the runs' output paths."""
     from sc.commands.batch import worker_id
     from sc.commands.leasing import leased
     from sc.errands import Errands
@@ -103,6 +102,7 @@ def and_save(
     from sc.records import Records
     from sc.rerunning import OneByOne
     from sc.storage import open_storage
+    from sc.strangers import Own
 
     place = meant.batch.remote_output_path
     storage.check(place)
@@ -110,11 +110,11 @@ def and_save(
     errands = Errands(open_storage)
     url = meant.job_url or paths.job(place, NAME)
     execution, to_lease = worker_id(), Runs(place, lambda: outputs)
-    records, places = Records(url, execution), _places(storage, folder)
+    own, records, places = Own(url, execution), Records(url, execution), _places(storage, folder)
     try:
         errands.begin()
         with leased(storage, url, execution, to_lease, errands) as lease:
-            inner = BatchFeed(runs, tally, storage, errands, records, _show, "", place, lease)
+            inner = BatchFeed(runs, tally, storage, errands, records, _show, "", place, lease, own)
             feed = OneByOne(inner, told.echo, places, told.begin, told.end, partial(_get, storage))
             ending = execute(plan, feed, open_storage)
             inner.finish()

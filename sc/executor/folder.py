@@ -38,7 +38,8 @@ class Kept:
 class TemporaryFolder:
     """A folder that is removed at the end; if that end never comes, the next execution removes it.
 
-    It holds a locked file: the lock ends with its owner, whatever that dies of.
+    It holds a locked file: the lock ends with its owner, whatever that dies of. The folder itself has a lock, too, by
+    which systemd-tmpfiles leaves it alone (tmpfiles.d(5)), however old what is in it becomes.
     """
 
     def __init__(self, parent: Optional[str]) -> None:
@@ -53,6 +54,9 @@ class TemporaryFolder:
                 self._lock = _lock(f"{self.path}/{LOCK}", os.O_CREAT)
                 # Now, as there may be no room for it when a member begins.
                 os.close(os.open(f"{self.path}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600))
+                self._own = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+                with suppress(OSError):
+                    fcntl.flock(self._own, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
                 remove_files(self.path)
                 raise
@@ -74,9 +78,11 @@ class TemporaryFolder:
         """Remove all of it; but what was to be kept and could not be moved stays, and the lock alone goes. What cannot
         be removed the next execution tries again."""
         if self._is_kept:
-            os.unlink(f"{self.path}/{LOCK}")
+            with suppress(OSError):
+                os.unlink(f"{self.path}/{LOCK}")
         else:
             self.remaining = _remove_all(self.path)
+        os.close(self._own)
         os.close(self._lock)
 
     def keep(self, saves: Sequence[Save], kept: Optional[str]) -> str:
@@ -142,6 +148,7 @@ class Membership:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        os.makedirs(folder, 0o700, exist_ok=True)  # somebody may have removed it
         self._lock = os.open(f"{folder}/{MEMBERS}", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
 
@@ -181,6 +188,28 @@ def remove_files(folder: str) -> None:
             os.unlink(f"{folder}/{name}")
     with suppress(OSError):
         os.rmdir(folder)
+
+
+def make_below(path: str) -> None:
+    """Make a folder in the temporary folder; that, too, if somebody has removed it: who tidies up, say."""
+    try:
+        os.mkdir(path)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        os.mkdir(path)
+
+
+def is_vanished(path: str) -> bool:
+    """True if something in the temporary folder is not there, as somebody has removed all of that. Where it is made
+    again there is no lock in it."""
+    if os.path.lexists(path):
+        return False
+    above = os.path.dirname(path)
+    while not os.path.basename(above).startswith(PREFIX):
+        if above in ("/", ""):
+            return False  # a folder of the run's own choice
+        above = os.path.dirname(above)
+    return not os.path.lexists(f"{above}/{LOCK}")
 
 
 def is_locked(path: str) -> bool:

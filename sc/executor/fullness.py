@@ -50,6 +50,9 @@ class Fullness:
 
 def is_short(folder: str) -> bool:
     """True when its disk has little room left."""
-    disk = os.statvfs(folder)
+    try:
+        disk = os.statvfs(folder)
+    except OSError:  # somebody has removed it
+        return False
     total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
     return free < min(FREE_BYTES, FREE_SHARE * total)

@@ -10,11 +10,13 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from sc.executor import Sink
+from sc.executor.folder import is_vanished, make_below
 from sc.executor.messages import Ended, Left, Start
+from sc.executor.printed import GONE, REPLACED, WHOLE, Printed
 from sc.executor.removal import MOUNTED, Identity, Remaining, empty, identity_of, remove, told
 from sc.executor.results import mounts_at
 from sc.last_words import is_progress, last_line
@@ -41,6 +43,9 @@ WANTED = ".wanted"
 folder that the run wants, which was found empty."""
 TAILS_BYTES = (2000, 64_000)
 """What is looked at of a failed run's `stderr`; the larger one where nothing but a progress bar is in the smaller."""
+TAKEN = "another sc has begun it meanwhile, or somebody has replaced its output"
+STORED_AGAIN = "its output was removed or moved away while it went on, and was stored again"
+VANISHED = "the temporary folder was removed while it went on, and its results with it"
 
 
 class RoomError(Exception):
@@ -57,6 +62,8 @@ class Room:
 
     output: str
     """The folder of `stdout` and `stderr`."""
+    folder: str
+    """This attempt's own, in the temporary folder."""
     results: str
     is_in_place: bool
     wanted: Optional[str] = None
@@ -64,6 +71,8 @@ class Room:
     made by us, and the folder itself goes too."""
     identity: Optional[Identity] = None
     """Of `results`, likewise."""
+    remark: str = ""
+    """What a person should know of its output."""
 
     @property
     def stdout(self) -> str:
@@ -73,18 +82,10 @@ class Room:
     def stderr(self) -> str:
         return self.output + "/stderr"
 
-    def stdout_identity(self) -> Optional[tuple[int, int]]:
-        """Which file it is; None if it is not there. Another one is somebody else's: this process was stopped for
-        longer than its claim lasts, say, and the run is not ours any more."""
-        try:
-            status = os.stat(self.stdout)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
     def close(
         self,
         start: Start,
+        printed: Printed,
         code: Optional[int],
         cause: str,
         began: float,
@@ -97,21 +98,65 @@ class Room:
         left: Optional[Left] = None
         if not is_final or (self.is_in_place and cause == "interrupted"):
             self._remove_results()  # now: the next attempt may begin in the same folder before this one is stored
+        elif cause != "interrupted" and is_vanished(self.results):
+            self._let_go_of_results()
+            return self._not_stored(began, ended, VANISHED)
         if not self.is_in_place:
             left = Left(self.output, self.results if is_final else None, self.identity)
         elif not is_final:
             self._keep_attempt(start.attempt)
-        elif cause != "interrupted" and not self._is_marked(code):
-            left = Left(None, self.results, self.identity)
+        elif cause != "interrupted":
+            left = None if self._is_marked(code) else Left(None, self.results, self.identity)
+            if (state := printed.state(self.output)) != WHOLE:
+                return self._marked_too_soon(state, start, printed, code, cause, began, ended)
         self._let_go_of_results()
         return Ended(code, cause, began, ended, is_final, left, reason, error_line)
 
-    def explain(self, reason: str) -> None:
-        """Of a run that could not be started: its `stderr` says why, where one looks first."""
-        text = f"sc: {reason}\n".encode("utf-8", "surrogateescape")
-        for path, data in ((self.stdout, b""), (self.stderr, text)):
-            with contextlib.suppress(OSError), open(path, "wb") as file:
-                file.write(data)
+    def rescued(self, printed: Printed) -> Room:
+        """The same attempt, with `stdout` and `stderr` as they were written, whatever has become of them: where they
+        were written in place it goes on as if they had not been. Raises RoomError where that cannot be."""
+        state = printed.state(self.output)
+        if state == WHOLE:
+            return self
+        if self.is_in_place and state == REPLACED:
+            raise RoomError(f"{self.output}: {TAKEN}", False)
+        room = self
+        if self.is_in_place:
+            output = f"{self.folder}.printed"
+            room = replace(self, output=output, is_in_place=False, remark=STORED_AGAIN)
+        try:
+            if not os.path.isdir(room.output):
+                make_below(room.output)
+            printed.copy(room.output)
+        except OSError as error:
+            text = f"{self.output}: what it printed was removed while it went on, and cannot be stored again"
+            raise RoomError(f"{text}: {error.strerror}", False) from error
+        return room
+
+    def _marked_too_soon(
+        self,
+        state: str,
+        start: Start,
+        printed: Printed,
+        code: Optional[int],
+        cause: str,
+        began: float,
+        ended: float,
+    ) -> Ended:
+        """Somebody has removed what it printed at this very moment."""
+        if state == GONE:
+            with contextlib.suppress(OSError):
+                os.unlink(self.output + "/status_code")
+        try:
+            room = self.rescued(printed)
+        except RoomError as error:
+            self.remove()
+            return self._not_stored(began, ended, str(error))
+        return room.close(start, printed, code, cause, began, ended, room.remark)
+
+    def _not_stored(self, began: float, ended: float, reason: str) -> Ended:
+        left = None if self.is_in_place else Left(self.output, None)
+        return Ended(None, "upload", began, ended, True, left, reason)
 
     def remove(self) -> None:
         """Take back what `make_room` made."""
@@ -192,14 +237,14 @@ def make_room(sink: Sink, folder: str, start: Start) -> Room:
     results = f"{folder}/results" if place is None else folder
     try:
         if place is None:
-            os.mkdir(folder)
+            make_below(folder)
         elif start.attempt == 1:
             make_empty(place)
         else:
             _remove_files(place)  # of this very attempt, if it has not come to its end before
         wanted = identity = None
         if run.local_results_dir is None:
-            os.mkdir(results)
+            make_below(results)
         else:
             results, wanted = _make_wanted_results(run.local_results_dir), folder + WANTED
             identity = identity_of(os.stat(results))
@@ -207,7 +252,8 @@ def make_room(sink: Sink, folder: str, start: Start) -> Room:
     except OSError as error:
         text = f"{error.filename}: {error.strerror}"
         raise RoomError(text, error.errno not in HOPELESS_ERRNOS) from error
-    return Room(folder if place is None else place, results, place is not None, wanted, identity)
+    output = folder if place is None else place
+    return Room(output, folder, results, place is not None, wanted, identity)
 
 
 def empty_wanted(folder: str) -> None:

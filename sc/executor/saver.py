@@ -15,14 +15,15 @@ from functools import partial
 from typing import NoReturn, Optional
 
 from sc.executor import Sink
-from sc.executor.folder import Membership
+from sc.executor.folder import Membership, is_vanished
 from sc.executor.fullness import Fullness
 from sc.executor.local_results import LocalResults
 from sc.executor.memory import use_one_heap
 from sc.executor.messages import ALL, ATTEMPT, GROWING, Channel, Hurry, Left, Moving, Save, Saved
+from sc.executor.printed import NAMES, REPLACED, WHOLE, Printed
 from sc.executor.removal import Remaining, empty, remove, told
 from sc.executor.results import Unstored, find_results, linked_files
-from sc.executor.room import HOPELESS_ERRNOS
+from sc.executor.room import HOPELESS_ERRNOS, TAKEN
 from sc.executor.threads import Threads, start_thread
 
 STACK_BYTES = 1 << 20
@@ -31,6 +32,12 @@ MOVING_SECONDS = 0.5
 """Between two looks at whether anything moves, when the execution is to end."""
 RUNS_AT_A_TIME, FILES_AT_A_TIME = 8, 8
 """Threads of one saver. A put to S3 takes 20 to 60 ms, nearly all of it waiting."""
+
+
+class VanishedError(Exception):
+    """What was to be stored is not there any more, and will not come back."""
+
+    is_final = True
 
 
 class Saver:
@@ -97,25 +104,19 @@ class Saver:
 
     def store(self, save: Save) -> Saved:
         """Store one thing and remove it here. Raises what the sink raises."""
-        place, left = save.remote_output_path, save.left
+        left = save.left
         if left.folder is not None and not os.path.isdir(left.folder):
+            if is_vanished(left.folder):
+                raise VanishedError(f"{left.folder} was removed before it was stored")
             # All of it is stored: who did so was killed before it could say so.
             return Saved(save.number, note=told(remove_left(left)))
-        below = f"/attempts/{save.attempt}" if save.kind == ATTEMPT else ""
-        puts = []
-        if left.folder is not None:
-            puts = [
-                (f"{place}{below}/{name}", f"{left.folder}/{name}") for name in ("stdout", "stderr")
-            ]
         unstored = Unstored()
-        if save.kind == ALL:
-            if left.results is None:
-                self._put_all(puts)
-            else:
-                unstored = self._store_results(puts, f"{place}/results", left)
-            self._sink.put(f"{place}/status_code", b"%d" % (save.code or 0))
+        if save.kind != ALL:
+            self._put_all(_printed(save))
+        elif left.folder is None:
+            unstored = self._finish_in_place(save)
         else:
-            self._put_all(puts)
+            unstored = self._store_all(save)
         remaining: list[Remaining] = []
         if save.kind != GROWING:
             if left.folder is not None:
@@ -124,9 +125,48 @@ class Saver:
         note = "; ".join(filter(None, [unstored.told(), told(remaining)]))
         return Saved(save.number, note=note, unstored=unstored.count)
 
-    def _store_results(self, puts: list[tuple[str, str]], place: str, left: Left) -> Unstored:
+    def _store_all(self, save: Save) -> Unstored:
+        """What it printed, the results, and last of all the code. Returns what of the results is not stored."""
+        unstored = self._store_results(_printed(save), save)
+        self._sink.put(f"{save.remote_output_path}/status_code", b"%d" % (save.code or 0))
+        return unstored
+
+    def _finish_in_place(self, save: Save) -> Unstored:
+        """The same, where `stdout` and `stderr` are in their place already: they are to be there still at the end."""
+        place = self._sink.local_path(save.remote_output_path) or ""
+        try:
+            printed = Printed.found(place)
+        except OSError as error:
+            gone = f"{error.filename} was removed before the results were stored"
+            raise VanishedError(gone) from error
+        try:
+            unstored = self._store_results([], save)
+            state = printed.state(place)
+            if state == WHOLE:
+                self._sink.put(f"{save.remote_output_path}/status_code", b"%d" % (save.code or 0))
+                return unstored
+            if state == REPLACED:
+                raise VanishedError(f"{place}: {TAKEN}")
+            copies = f"{save.left.results}.printed"
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(copies)
+            printed.copy(copies)
+        finally:
+            printed.close()
+        again = save._replace(left=save.left._replace(folder=copies))
+        unstored = self._store_all(again)
+        remove(copies)
+        return unstored
+
+    def _store_results(self, puts: list[tuple[str, str]], save: Save) -> Unstored:
         """These, and the results. Returns what of them is not stored."""
-        found = find_results(left.results or "", left.identity)
+        place, left = f"{save.remote_output_path}/results", save.left
+        if left.results is None:
+            self._put_all(puts)
+            return Unstored()
+        if is_vanished(left.results):
+            raise VanishedError(f"{left.results} was removed before it was stored")
+        found = find_results(left.results, left.identity)
         folder = self._sink.local_path(place)
         if folder is None:
             puts = puts + [(f"{place}/{name}", found.path(name)) for name in found.files]
@@ -170,6 +210,13 @@ class Saver:
                     size
                 )  # takes the memory for as much as it is told, whatever there is
         self._sink.put(place, data)
+
+
+def _printed(save: Save) -> list[tuple[str, str]]:
+    """Where `stdout` and `stderr` go, and where they are."""
+    below = f"/attempts/{save.attempt}" if save.kind == ATTEMPT else ""
+    place = f"{save.remote_output_path}{below}"
+    return [(f"{place}/{name}", f"{save.left.folder}/{name}") for name in NAMES]
 
 
 def _written_bytes() -> int:

@@ -24,6 +24,7 @@ from sc.executor.folder import Membership
 from sc.executor.fullness import Fullness
 from sc.executor.memory import MemoryKills
 from sc.executor.messages import Blocked, Channel, Ended, Start, Stop
+from sc.executor.printed import Printed
 from sc.executor.room import (
     HOPELESS_ERRNOS,
     Room,
@@ -128,17 +129,32 @@ class Keeper:
         except RoomError as error:
             if error.is_passing:
                 return Blocked(str(error))
-            return Ended(None, "upload", time.time(), time.time(), True, None, str(error))
+            return _unstored(error, time.time(), time.time())
         if self._was_full and self._fullness.look(room.output, time.monotonic()):
             room.remove()
             return Blocked(f"{room.output}: {FULL}")
+        try:
+            printed = Printed(room.output)
+        except OSError as error:
+            room.remove()
+            reason = f"{error.filename}: {error.strerror}"
+            if error.errno in HOPELESS_ERRNOS:
+                return _unstored(RoomError(reason, False), time.time(), time.time())
+            return Blocked(f"a run could not be started: {reason}")
+        try:
+            return self._execute_in(room, printed, start)
+        finally:
+            printed.close()
+
+    def _execute_in(self, room: Room, printed: Printed, start: Start) -> object:
         kills = self._memory_kills.count_before(time.monotonic())
         began = time.time()
         try:
-            pid, written = self._start(start, room)
+            pid = self._start(start, room, printed)
         except CannotStartError as error:
-            room.explain(str(error))
-            return room.close(start, error.code, "not-started", began, time.time(), str(error))
+            printed.explain(f"sc: {error}\n".encode("utf-8", "surrogateescape"))
+            closing = (error.code, "not-started", began, time.time(), str(error))
+            return room.close(start, printed, *closing)
         except OSError as error:
             room.remove()
             return Blocked(f"a run could not be started: {error.strerror}", error.errno in CROWDED)
@@ -148,26 +164,29 @@ class Keeper:
             time.sleep(HOLD_SECONDS)
             room.remove()
             return Blocked(f"{room.output}: {FULL}, so that output may be cut off")
-        if room.is_in_place and room.stdout_identity() not in (written, None):
-            reason = "another sc has begun it meanwhile"
-            return Ended(None, "lost", began, ended, True, None, reason)
+        try:
+            rescued = room.rescued(printed)
+        except RoomError as error:
+            room.remove()
+            return _unstored(error, began, ended)
         code, cause = judge(watch.status, watch.ended_by)
         if code == SIGNAL_BASE + signal.SIGKILL and kills != self._memory_kills.count():
             cause = "oom"
-        told = self._told(start, room, watch, code)
-        closed = room.close(start, code, cause, began, ended, told)
+        told = self._told(start, rescued, watch, code)
+        closed = rescued.close(start, printed, code, cause, began, ended, told)
         return closed._replace(ended_processes=sentence(watch.ended)[0]) if watch.ended else closed
 
     def _told(self, start: Start, room: Room, watch: Watch, code: Optional[int]) -> str:
         """What a person should know of a run beside its code; nothing, as a rule."""
         told = [sentence(watch.ended)[1]] if watch.ended else []
+        told += [room.remark] if room.remark else []
         if code in (CANNOT_EXECUTE, NOT_FOUND) and isinstance(start.run.cmd, str):
             folder = os.path.expanduser(start.run.working_directory or ".")
             problem = shebang.problem_in(error_line_of(room.stderr), folder)
             told += [problem] if problem else []
         return "; ".join(told)
 
-    def _start(self, start: Start, room: Room) -> tree.Started:
+    def _start(self, start: Start, room: Room, printed: Printed) -> int:
         """Start the leader. Raises CannotStartError when it is the run's own fault, else OSError."""
         environment = run_environment(self._environment, start, self._rank, room.results)
         folder = start.run.working_directory
@@ -178,7 +197,8 @@ class Keeper:
                 environment = self._go_to(os.path.expanduser(folder), environment)
             script = f"{self._folder}/{start.number}.sh"
             command = command_line(start.run.cmd, environment, script)
-            return tree.start(command, environment, room.stdout, room.stderr)
+            out, err = printed.descriptors
+            return tree.start(command, environment, out, err)
         except OSError as error:
             if error.errno in PASSING_ERRNOS or not os.path.isdir(room.output):
                 raise
@@ -257,6 +277,10 @@ class Keeper:
             pause = min(0.5, 2 * pause)
         self._membership.leave()
         os._exit(0)
+
+
+def _unstored(error: RoomError, began: float, ended: float) -> Ended:
+    return Ended(None, "upload", began, ended, True, None, str(error))
 
 
 def _why(error: OSError) -> str:

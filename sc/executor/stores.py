@@ -18,7 +18,7 @@ from typing import Optional
 
 from sc.executor import OpenSink, Plan, Task
 from sc.executor.crew import Member, dismiss, fork_saver, kill
-from sc.executor.folder import Kept, TemporaryFolder
+from sc.executor.folder import Kept, TemporaryFolder, make_below
 from sc.executor.fullness import Fullness, is_short
 from sc.executor.growth import LOOK_SECONDS, Growth
 from sc.executor.messages import ALL, ATTEMPT, GROWING, PRINTED, Hurry, Left, Moving, Save, Saved
@@ -106,9 +106,10 @@ class Stores:
             with suppress(OSError, RoomError):  # storing meets the same, and tells it
                 make_empty(place)
         folder = f"{self._folder.path}/none-{self._numbers}"
-        os.mkdir(folder)
-        with suppress(OSError), open(f"{folder}/stderr", "w", encoding="utf-8") as file:
-            file.write(f"sc: {outcome.reason}\n")
+        make_below(folder)
+        for name, text in (("stdout", ""), ("stderr", f"sc: {outcome.reason}\n")):
+            with suppress(OSError), open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
         self.save(task, outcome, Left(folder, None))
 
     def drop(self, left: Optional[Left]) -> None:

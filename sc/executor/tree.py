@@ -14,12 +14,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from sc.errors import ScError
 
 PR_SET_CHILD_SUBREAPER = 36
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _TO_DEFAULT = [
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGCHLD")
@@ -63,47 +61,20 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-class Started(NamedTuple):
-    """A command that was started."""
-
-    pid: int
-    stdout: tuple[int, int]
-    """Which file its output goes to: device and inode."""
-
-
 def start(
-    command: Sequence[bytes],
-    environment: Mapping[bytes, bytes],
-    stdout: str,
-    stderr: str,
-    by_spawn: bool = hasattr(os, "posix_spawn"),
-) -> Started:
-    """Start a command in a session of its own, its output in new files, its stdin that of the caller.
-
-    `command[0]` is a path. Raises OSError (FileNotFoundError, PermissionError, E2BIG …) when it cannot be started.
-    The caller has no inheritable descriptor above 2 and ignores no signal.
-    """
-    out = os.open(stdout, _APPEND, 0o666)
-    try:
-        # The files are opened here, not in the child: under qemu-user posix_spawn returns before the child has.
-        status = os.fstat(out)
-        err = os.open(stderr, _APPEND, 0o666)
-        try:
-            pid = _start(command, environment, out, err, by_spawn)
-        finally:
-            os.close(err)
-    finally:
-        os.close(out)
-    return Started(pid, (status.st_dev, status.st_ino))
-
-
-def _start(
     command: Sequence[bytes],
     environment: Mapping[bytes, bytes],
     out: int,
     err: int,
-    by_spawn: bool,
+    by_spawn: bool = hasattr(os, "posix_spawn"),
 ) -> int:
+    """Start a command in a session of its own, its output to these descriptors, its stdin that of the caller. Returns
+    its process id.
+
+    `command[0]` is a path. Raises OSError (FileNotFoundError, PermissionError, E2BIG …) when it cannot be started.
+    The caller has no inheritable descriptor above 2 and ignores no signal.
+    """
+    # The files are open, and not opened in the child: under qemu-user posix_spawn returns before the child has.
     if by_spawn:
         try:
             return os.posix_spawn(

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
 from sc.errors import ExitCode, ScError
-from sc.executor import Ending, Plan
+from sc.executor import Ending, Plan, tree
 from sc.executor.gpus import find_gpus
 from sc.executor.loop import execute
 from sc.executor.signals import heeded
@@ -175,6 +175,7 @@ def _prepared(
         yield None
         return
     home = _begin(desk.job, here)
+    tree.adopt_orphans()  # should somebody kill the preparation's process
     preparation = Preparation(here.open_storage, job_url, desk.job, home, here.look_up)
     try:
         prepared = None

@@ -21,7 +21,7 @@ from sc import paths
 from sc.claims import Claim
 from sc.errors import MissingError, ScError, StorageError
 from sc.halting import Stop
-from sc.staging import UnreadablePartError, read_job
+from sc.staging import UnreadablePartError, gone, read_job
 from sc.storage import Storage
 from sc.worker import messages
 from sc.worker.brake import Brake
@@ -202,9 +202,10 @@ class Clerk:
         return self._clock() + LONGEST_STEP_SECONDS
 
     def _look_for_job(self) -> None:
-        """Claims were lost: to another worker, or because the whole job was replaced by another."""
+        """Claims were lost: to another worker, or because the whole job was replaced by another. Or somebody has
+        removed all that it keeps, or moved it away."""
         if self._storage.stat(paths.recipe(self._job_url)) is None:
-            self._halt(f"The job at {self._job_url} is gone.")
+            self._halt(str(gone(self._job_url)))
 
     def _take(self) -> float:
         if not self._is_hungry or self._is_over:
@@ -226,6 +227,9 @@ class Clerk:
         try:
             has_runs = self._parts.hand_out(claim, since)
         except UnreadablePartError as error:
+            self._look_for_job()
+            if self._is_halted:
+                return
             self._reporter.error = self._taker.trouble = str(error)
             self._claimed.tell_unreadable(claim, str(error))
             return
@@ -248,6 +252,7 @@ class Clerk:
         return self._clock() + self._habits.records_seconds
 
     def _beat(self) -> float:
+        self._look_for_job()
         self._reporter.beat("leaving" if self._is_over else "working")
         self._stop(None if self._is_over else self._brake.count(self._clock()))
         return self._clock() + self._habits.heartbeat_seconds * self._random.uniform(0.9, 1.1)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from sc import claims, paths
 from sc.claims import Claim, done_note
 from sc.codes import GARBAGE, THREADS, Ended, read_code
 from sc.errors import InputError, StorageError
+from sc.leases import Runs
 from sc.model import Outcome, Run, command_hash, identities
 from sc.previous_outputs import find_previous, remove_previous
 from sc.staging import Job, UnreadablePartError, read_part
 from sc.storage import Storage
+from sc.strangers import Own, find_ours, refused
 from sc.worker.part_count import PartCount
 
 GRACE_SECONDS = 10.0
@@ -54,6 +57,8 @@ class Fetched(NamedTuple):
     """and these have failed."""
     lost: Sequence[Outcome] = ()
     """Runs that are given up, because the part has lost too many machines."""
+    refused: Sequence[Outcome] = ()
+    """Runs that are not started, because somebody else's things lie where their outputs would go."""
 
 
 class Claimed:
@@ -99,8 +104,10 @@ class Claimed:
     def _fetch(self, claim: Claim) -> Fetched:
         runs = read_part(self._storage, self._job_url, claim.part)
         if not claim.was_begun:
-            self._forget([run for run in runs if self._may_have_outputs(run)])
-            return Fetched(runs)
+            refused = self._forget_ours([run for run in runs if self._may_have_outputs(run)])
+            gone = {one.remote_output_path for one in refused}
+            runs = [run for run in runs if run.remote_output_path not in gone]
+            return Fetched(runs, refused=refused)
         todo, completed, failed = self._left_by_others(claim.part, runs)
         if claim.is_hopeless:
             return Fetched((), completed, failed, [self._lost(run, claim) for run in todo])
@@ -164,6 +171,20 @@ class Claimed:
         """False for those that nobody can have begun."""
         inside = self._job.remote_output_path.rstrip("/") + "/"
         return not (self._job.is_fresh and run.remote_output_path.startswith(inside))
+
+    def _forget_ours(self, runs: Sequence[Run]) -> list[Outcome]:
+        """The same for runs that nobody has begun in this job. Returns those at whose places something else lies."""
+        places, place = [run.remote_output_path for run in runs], self._job.remote_output_path
+        found = find_ours(
+            self._storage, places, place, Own(self._job_url), Runs(place, tuple).name()
+        )
+        remove_previous(self._storage, found.previous)
+        strangers, now = found.strangers, time.time()
+        return [
+            refused(run, strangers[run.remote_output_path], now, self._machine)
+            for run in runs
+            if run.remote_output_path in strangers
+        ]
 
     def _forget(self, runs: Sequence[Run]) -> None:
         """Remove what lies at their output paths. One LIST, and no more requests where nothing is found."""

@@ -147,6 +147,10 @@ class PartsInHand:
             hand.lost.append(outcome.remote_output_path)
             self._reporter.add(outcome, is_told=False)
             self._reporter.error = outcome.reason
+        for outcome in fetched.refused:
+            hand.not_stored += 1
+            self._reporter.add(outcome, is_told=False)
+            self._reporter.error = outcome.reason
 
     def _revoke(self, hand: Hand) -> Claim:
         del self._held[hand.origin]

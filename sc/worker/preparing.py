@@ -71,7 +71,6 @@ class Preparation:
     ) -> None:
         """`home` is where relative folders of the recipe begin; `look_up` finds secrets."""
         context: Any = multiprocessing.get_context("fork")
-        tree.adopt_orphans()  # should somebody kill the child
         self._strangers = frozenset(tree.children(os.getpid()))
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
