@@ -32,9 +32,11 @@ def _own_environment() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_signals() -> None:
-    """A shell ignores SIGINT and SIGQUIT for what it starts in the background, and so would all that tests start."""
+    """A shell ignores SIGINT and SIGQUIT for what it starts in the background, and `nohup` SIGHUP; so would all that
+    tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

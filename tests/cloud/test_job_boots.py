@@ -145,6 +145,47 @@ def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(lapt
             assert (hostile + "!").encode() not in body.read(), entry["Key"]
 
 
+SERVER = "setsid sh -c 'trap \"\" TERM HUP; while :; do date +%s%N >/opt/alive; sleep 0.1; done' &"
+
+
+def test_a_machine_has_a_synced_folder_as_at_home_a_server_and_no_open_secret(
+    laptop: Laptop,
+) -> None:
+    """What the start script leaves is there for runs, and no hindrance when the machine is to end."""
+    secret = "hunter2-of-the-recipe"
+    project = laptop.folder / "project"
+    (project / "lib").mkdir(parents=True)
+    (project / "lib/new\nline").write_text("odd\n")
+    (project / "inside").symlink_to(project / "lib")
+    (project / ".scignore").write_text("*.log\n!keep.log\n")
+    for name in ("left.log", "keep.log"):
+        (project / name).write_text(name)
+    with (project / "sparse").open("wb") as file:
+        file.truncate(64 << 20)
+    laptop.write(
+        [
+            "cd /opt/code && cat inside/new* && ls && readlink inside",
+            "test $(du -k /opt/code/sparse | cut -f1) -lt 1000",
+            "rm -f /opt/alive; until test -s /opt/alive; do sleep 0.1; done",
+            'test "$PASSWORD" = ' + secret,
+        ],
+        scale=1,
+        environment_variables={"PASSWORD": secret},
+        start_script=SERVER,
+    )
+    (laptop.folder / "recipe.yaml").chmod(0o600)
+    done = laptop.run(
+        *("split", "recipe.yaml", "batch.json", "cut", "--start", "--sync", f"{project}:/opt/code")
+    )
+    assert done.returncode == 0, done.stdout
+    laptop.over(180)
+    assert laptop.codes() == {str(n): 0 for n in range(4)}
+    assert laptop.read("0/stdout") == b"odd\ninside\nkeep.log\nlib\nsparse\nlib\n"
+    assert (laptop.folder / "cut/recipe.yaml").stat().st_mode & 0o777 == 0o600
+    for words in (("watch", "cut"), ("logs", "batch.json", "3"), ("report", "batch.json")):
+        assert secret not in laptop.run(*words).stdout
+
+
 def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -> None:
     laptop.write(["echo before; sleep 1000"] * 2, nprocs=1, scale=2)
     laptop.split()

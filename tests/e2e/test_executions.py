@@ -153,8 +153,9 @@ def test_a_second_execution_of_a_run_is_refused_and_changes_nothing(place: Place
 
 
 def test_parts_of_one_batch_run_side_by_side_in_one_place(place: Place) -> None:
-    for part in "abc":
-        place.batch(f"{part}.json", {part: place.waits(part) + f"echo {part}"})
+    commands = {part: place.waits(part) + f"echo {part}" for part in "abc"}
+    for part, command in commands.items():
+        place.batch(f"{part}.json", {part: command})
     started = [place.start("batch", f"{part}.json") for part in "abc"]
     place.wait_for("a", "b", "c")
     place.go("a", "b", "c")
@@ -163,7 +164,7 @@ def test_parts_of_one_batch_run_side_by_side_in_one_place(place: Place) -> None:
     assert [found[f"{part}/stdout"] for part in "abc"] == ["a\n", "b\n", "c\n"]
     assert [found[f"{part}/status_code"] for part in "abc"] == ["0", "0", "0"]
     assert place.leases() == []
-    place.batch("all.json", dict.fromkeys("abc", "true"))
+    place.batch("all.json", commands)
     told = json.loads(place.run("summarize-batch", "all.json", "--json").stdout)
     assert [one["status_code"] for one in told["runs"]] == [0, 0, 0]
 

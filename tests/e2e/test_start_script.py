@@ -25,12 +25,12 @@ USES = "rm -f alive; until test -s alive; do sleep 0.1; done"
 """The server lives."""
 
 
-def _start(job: Job, script: str, *commands: str, scale: int = 1) -> None:
+def start(job: Job, script: str, *commands: str, scale: int = 1) -> None:
     spec = {"name": "job", "instance_type": "local", "scale": scale, "start_script": script}
     spec["working_directory"] = str(job.folder)
     (job.folder / "recipe.yaml").write_text(json.dumps({"type": "job", "spec": spec}))
     runs = [{"cmd": command} for command in commands]
-    batch = {"remote_output_path": "out", "nprocs": 2, "runs": runs}
+    batch = {"remote_output_path": job.place, "nprocs": 2, "runs": runs}
     (job.folder / "batch.json").write_text(json.dumps(batch))
     done = job.program.run("split", "recipe.yaml", "batch.json", "c", "--start", cwd=job.folder)
     assert done.returncode == 0, done.stderr
@@ -46,7 +46,7 @@ def test_server_of_a_start_script_is_there_for_runs_and_ends_with_the_job(
     job: Job, kind: str
 ) -> None:
     script = f"{LEFT[kind]}\nuntil test -s alive; do sleep 0.05; done"
-    _start(job, script, USES, f"sleep 0.5; {USES}")
+    start(job, script, USES, f"sleep 0.5; {USES}")
     done = job.program.run("watch", "c", cwd=job.folder)
     assert done.returncode == 0, done.stderr
     wait_until(lambda: not job.processes(), "nothing is left")
@@ -55,7 +55,7 @@ def test_server_of_a_start_script_is_there_for_runs_and_ends_with_the_job(
 @pytest.mark.parametrize("killed", ["work", "sc preparation"])
 @pytest.mark.parametrize("kind", ["daemon", "deaf"])
 def test_server_ends_with_a_worker_that_is_killed(job: Job, kind: str, killed: str) -> None:
-    _start(job, f"{LEFT[kind]}", "sleep 900")
+    start(job, f"{LEFT[kind]}", "sleep 900")
     wait_until(lambda: _named(job, "sleep 900") and (job.folder / "alive").exists(), "the run")
     (worker,), preparation = job.workers(), _named(job, "sc preparation")
     assert preparation
@@ -68,7 +68,7 @@ def test_server_ends_with_a_worker_that_is_killed(job: Job, kind: str, killed: s
 
 def test_server_outlives_a_slot_process_that_is_killed(job: Job) -> None:
     script = f"{LEFT['daemon']}\nuntil test -s alive; do sleep 0.05; done"
-    _start(job, script, f"touch begun; until test -e go; do sleep 0.1; done; {USES}")
+    start(job, script, f"touch begun; until test -e go; do sleep 0.1; done; {USES}")
     wait_until((job.folder / "begun").exists, "the run has begun")
     (job.folder / "begun").unlink()
     os.kill(_named(job, "sc keeper 0"), signal.SIGKILL)
@@ -80,7 +80,7 @@ def test_server_outlives_a_slot_process_that_is_killed(job: Job) -> None:
 
 @pytest.mark.parametrize("words", [[], ["--now"]])
 def test_stop_ends_the_server(job: Job, words: list[str]) -> None:
-    _start(job, LEFT["deaf"], "sleep 900")
+    start(job, LEFT["deaf"], "sleep 900")
     wait_until(lambda: _named(job, "sleep 900"), "the run has begun")
     done = job.stop("c", *words)
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def test_stop_ends_the_server(job: Job, words: list[str]) -> None:
 
 @pytest.mark.parametrize("end", ["exit 3", "sleep 900"])
 def test_server_of_a_start_script_that_fails_or_is_stopped_ends(job: Job, end: str) -> None:
-    _start(job, f"{LEFT['daemon']}\nuntil test -s alive; do sleep 0.05; done\n{end}", "true")
+    start(job, f"{LEFT['daemon']}\nuntil test -s alive; do sleep 0.05; done\n{end}", "true")
     wait_until((job.folder / "alive").exists, "the server")
     if "sleep" in end:
         job.stop("c")

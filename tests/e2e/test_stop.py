@@ -8,8 +8,9 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -25,17 +26,24 @@ DEAF = "trap '' TERM HUP INT; {sc}setsid sh -c \"trap '' TERM; sleep 900\" & sle
 class Job:
     """A job of two workers with two slots each. All that it starts has a token in its environment."""
 
-    def __init__(self, program: Program, folder: Path) -> None:
+    def __init__(
+        self,
+        program: Program,
+        folder: Path,
+        place: str = "out",
+        more: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        """Its outputs go to `place`; all of its processes have `more` in their environment."""
         self.token = uuid.uuid4().hex
-        self.folder = folder
-        self.program = Program(program.words, {TOKEN: self.token})
+        self.folder, self.place = folder, place
+        self.program = Program(program.words, {TOKEN: self.token, **(more or {})})
         (folder / "recipe.yaml").write_text(
             "type: job\nspec: {name: job, instance_type: local, scale: 2}\n"
         )
 
     def start(self, command: str = DEAF.format(sc="")) -> None:
         runs = [{"cmd": command + " " * number} for number in range(8)]
-        batch = {"remote_output_path": "out", "nprocs": 2, "runs": runs}
+        batch = {"remote_output_path": self.place, "nprocs": 2, "runs": runs}
         (self.folder / "batch.json").write_text(json.dumps(batch))
         words = ("split", "recipe.yaml", "batch.json", "c", "--batch-size", "2", "--start")
         done = self.program.run(*words, cwd=self.folder)
