@@ -46,6 +46,7 @@ ARROWS: Mapping[str, set[str]] = {
             "job_leases",
             "holder",
             "leases",
+            "removed_outputs",
             "strangers",
             "storage",
             "__version__",
@@ -97,6 +98,7 @@ ARROWS: Mapping[str, set[str]] = {
     "held_lease": {"errands", "leases"},
     "leases": {"holder", "job_leases", "run_index", "storage", "strangers"},  # looks first
     "strangers": {"previous_outputs", "run_index", "storage"},
+    "removed_outputs": {"codes", "storage", "strangers"},
     "job_leases": {"codes", "glances", "storage"},
     "holder": set(),
     "machine": {"executor"},

@@ -191,25 +191,21 @@ def _ordered(
 def _look_for_removed(
     storage: Storage, own: Own, batch: Batch, tally: Tally, ending: Ending
 ) -> None:
-    """If what this execution keeps of itself is gone, all else there may be gone, too: also outputs of runs that had
-    ended before. They are told as not stored."""
-    from sc.codes import each_code, read_codes
+    """Outputs of runs that had ended, and that are not there any more, are told as not stored."""
+    from sc.removed_outputs import ended_with_outputs
 
     if ending.was_interrupted or ending.reason or not tally.ended:
         return
-    place = batch.remote_output_path
     try:
-        if storage.stat(paths.leased_runs(own.url, own.execution)) is not None:
-            return
-        codes = each_code(read_codes(storage, place, batch.runs), batch.runs)
-        found = sum(code is not None for _, code in islice(codes, tally.total))
+        left = ended_with_outputs(storage, own, batch, tally.total)
     except StorageError:
         return  # which others tell
-    if removed := tally.completed + tally.failed - found:
+    removed = tally.completed + tally.failed - left
+    if removed > 0:
         tally.tell_removed(removed)
         say(
-            f"sc: somebody has removed {place}, or moved it away, while runs went on: the outputs of "
-            f"{_runs(removed)} that had ended are gone; run the batch again"
+            f"sc: the outputs of {_runs(removed)} that had ended are gone: somebody has removed them from "
+            f"{batch.remote_output_path}, or moved them away, while other runs went on; run the batch again"
         )
 
 

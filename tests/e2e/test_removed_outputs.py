@@ -178,11 +178,24 @@ def test_a_run_that_removes_its_own_output_folder_completes_whole(trial: Trial) 
     assert trial.files() == {f"0/{name}": text for name, text in WHOLE.items()}
 
 
-def test_outputs_of_runs_that_had_ended_are_told_as_gone(trial: Trial) -> None:
+def all_that_is_shown(out: Path) -> None:
+    """As `rm -rf out/*` does: what begins with a dot stays."""
+    for path in out.glob("[!.]*"):
+        shutil.rmtree(path)
+
+
+def one_run(out: Path) -> None:
+    (out / "0").rename(out.parent / "kept")
+
+
+@pytest.mark.parametrize("hurt", [removed, all_that_is_shown, one_run])
+def test_outputs_of_runs_that_had_ended_are_told_as_gone(
+    trial: Trial, hurt: Callable[[Path], None]
+) -> None:
     trial.start("true", WAIT)
     trial.wait_for_printed(1)
     trial.wait_for((trial.out / "0/status_code").exists)
-    removed(trial.out)
+    hurt(trial.out)
     code, told = trial.end()
     assert code == 3
     assert "1 completed, 1 not stored" in told
@@ -216,3 +229,19 @@ def test_a_job_whose_keys_vanish_says_so_and_ends_with_3(trial: Trial, gone: str
     assert "is gone" in told
     (trial.here / "go").touch()
     assert not [name for name in trial.files() if name.endswith("status_code")]
+
+
+def test_a_job_on_s3_whose_keys_vanish_says_so_and_ends_with_3(
+    far: Trial, seaweed: S3Server, bucket: str
+) -> None:
+    begun = far.here / "begun"
+    command = f"touch {begun}; " + WAIT
+    far.start(command, words=("split", "r.yaml", "b.json", "commands", "--start", "--wait"))
+    far.wait_for(begun.exists)
+    client = seaweed.client()
+    for entry in client.list_objects_v2(Bucket=bucket, Prefix="out/.sc/")["Contents"]:
+        client.delete_object(Bucket=bucket, Key=entry["Key"])
+    _, told = far.process.communicate(timeout=LIMIT_SECONDS)
+    assert far.process.returncode == 3, told
+    assert "is gone" in told
+    (far.here / "go").touch()
