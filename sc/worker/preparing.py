@@ -136,7 +136,7 @@ def _prepare_and_tell(
     with suppress(EOFError, OSError):
         connection.send_bytes(json.dumps(answer).encode())
         connection.recv_bytes()  # the worker has the locks too; from here on ours may go
-        _wait_for_children()
+    _wait_for_children()  # also where the worker has gone: the thread is then ending them
 
 
 def _wait_for_children() -> None:
