@@ -7,6 +7,7 @@
     bench/run.py s3                         1,000 short runs, outputs on a SeaweedFS of this machine
     bench/run.py split                      1,000,000 runs cut into parts
     bench/run.py pull                       outputs of 5,000 runs fetched from a SeaweedFS
+    bench/run.py sync                       a start with a folder of 20,000 files, and one of 1 GB
     bench/run.py startup                    how soon the program is there, and how large it is
     bench/run.py idle                       64 slots that sleep: CPU and memory of sc itself
     bench/run.py million                    memory over a batch of 1,000,000 runs
@@ -43,6 +44,7 @@ import s3_rate
 import split_rate
 import startup
 import status_scan
+import sync_start
 import tail
 from stopwatch import Failed
 
@@ -52,6 +54,7 @@ MEASUREMENTS: dict[str, Any] = {
     "scan": status_scan,
     "split": split_rate,
     "pull": pull_rate,
+    "sync": sync_start,
     "startup": startup,
     "idle": idle_cost,
     "million": million,
