@@ -80,6 +80,11 @@ class Ended(NamedTuple):
     is_age_sure: bool = True
     """As `Entry` has it."""
 
+    @property
+    def known(self) -> Optional[int]:
+        """The code; None if what is there is none."""
+        return None if self.code == GARBAGE else self.code
+
 
 def read_code(storage: Storage, remote_output_path: str) -> Optional[Ended]:
     """What one run has ended with, and when; None if it has not. One request."""

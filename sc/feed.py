@@ -25,7 +25,7 @@ from sc.errors import ExitCode
 from sc.executor import Ending, Gauge, Task
 from sc.halting import Limit
 from sc.held_lease import HeldLease
-from sc.leases import Runs
+from sc.leases import namer
 from sc.model import COMPLETED, FAILED, LOST, NOT_STORED, Counts, Outcome, Run
 from sc.previous_outputs import Previous, remove_previous
 from sc.records import PAUSE_SECONDS, Records
@@ -282,7 +282,7 @@ class BatchFeed:
 
 
 def _find(storage: Storage, runs: list[str], place: str, own: Own) -> Found:
-    return find_ours(storage, runs, place, own, Runs(place, tuple).name())
+    return find_ours(storage, runs, place, own, namer(place))
 
 
 def _put(storage: Storage, place: str, data: bytes) -> None:

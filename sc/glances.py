@@ -17,6 +17,8 @@ from sc import paths
 from sc.heartbeats import LAST_STATES, STATES
 from sc.storage import Entry, Storage
 
+SILENT_SECONDS, NEAR_SILENT_SECONDS = 75.0, 15.0
+"""A worker that has said nothing for so long is taken for lost, until it says something; NEAR: of a job in a folder."""
 _LONGEST_NUMBER = 12
 _FIELDS_BEFORE = 10
 
@@ -69,6 +71,11 @@ class Seen(NamedTuple):
     glance: Glance
     age_seconds: float
     """By the storage's clock."""
+
+
+def silent_seconds(is_near: bool) -> float:
+    """After how long a silent worker is taken for lost. `is_near`: its job is in a folder."""
+    return NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
 
 
 def glance_of(name: str) -> Optional[Glance]:

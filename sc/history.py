@@ -16,7 +16,7 @@ from sc import paths
 from sc.errors import MissingError
 from sc.grouping import Groups, kind_of
 from sc.heartbeats import heartbeat_of
-from sc.model import NOT_STORED, NOTHING_GIVEN, Given, Outcome, Run, command_hash, identity
+from sc.model import NOT_STORED, Comparison, Given, Outcome, Run
 from sc.run_index import path_key
 from sc.storage import Storage
 
@@ -46,9 +46,8 @@ class History:
     """The records, in the order in which they were read."""
 
     def __init__(self, given: Optional[Given] = None) -> None:
-        """`given` is what the recipe says, where one is at hand; see `sc.standing.Commands`."""
-        self._given = NOTHING_GIVEN if given is None else given
-        self._has_recipe = given is not None
+        """`given` is what the recipe says, where one is at hand."""
+        self._comparison = Comparison(given)
         self._hashes, self._are_of_commands = array("Q"), array("B")
         self.started, self.ended = array("d"), array("d")
         self.codes = array("h")
@@ -91,9 +90,10 @@ class History:
         self.ranks.append(outcome.rank)
         self._kind_rows.append(self._kind(outcome) if code else -1)
         self._keys.append(path_key(outcome.remote_output_path))
-        known = outcome.identity if self._has_recipe else outcome.own_identity or outcome.identity
-        self._hashes.append(_number(known or outcome.command_hash))
-        self._are_of_commands.append(not known)
+        texts = outcome.identity, outcome.own_identity, outcome.command_hash
+        digits, by_command = self._comparison.recorded(*texts)
+        self._hashes.append(_number(digits))
+        self._are_of_commands.append(by_command)
         self._order = None
 
     def last(self, remote_output_path: str) -> Optional[int]:
@@ -112,9 +112,8 @@ class History:
 
     def is_of(self, row: int, run: Run) -> bool:
         """Whether a record of that run's output path is of this very run, and not of another command."""
-        is_old = self._are_of_commands[row]
-        now = command_hash(run) if is_old else identity(run, self._given)
-        return self._hashes[row] == int(now, 16)
+        by_command = bool(self._are_of_commands[row])
+        return self._hashes[row] == self._comparison.now(run, by_command)
 
     def seconds(self, row: int) -> float:
         return self.ended[row] - self.started[row]

@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from sc.codes import THREADS, Ended, read_code
-from sc.glances import newest
+from sc.glances import newest, silent_seconds
 from sc.storage import Entry, Storage
 
 BOOT_SECONDS = 600.0
 """What the first machine of a job may take until its worker says something."""
-SILENT_SECONDS, NEAR_SILENT_SECONDS = 75.0, 15.0
-"""A worker that has said nothing for so long is taken for lost (see `sc.observing`); NEAR: where it is a folder."""
 MOST_CODES = 1000
 """Of so many runs it is asked whether they have ended; if there are more, it is taken that one of them has not."""
 _CLOCK_STEP_SECONDS = 2.0
@@ -22,7 +20,7 @@ _CLOCK_STEP_SECONDS = 2.0
 
 def may_work(age_seconds: float, glances: Iterable[Entry], is_near: bool) -> bool:
     """True while one of the workers of a job of that age says something, and before the first one does."""
-    silent = NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
+    silent = silent_seconds(is_near)
     seen = newest(glances).values()
     if not seen:
         return age_seconds < BOOT_SECONDS

@@ -122,26 +122,27 @@ class Runs(NamedTuple):
 
     def to_index(self, watch: Callable[[Iterable[str]], Iterable[str]] = iter) -> RunIndex:
         """Eight bytes a run. `watch` sees their output paths as they are gone through."""
-        return RunIndex(map(self.name(), watch(self.paths())))
+        return RunIndex(map(namer(self.place), watch(self.paths())))
 
     def named(self, keys: array[int]) -> Iterator[str]:
         """The output paths of those runs that have these keys, which are sorted."""
-        name = self.name()
+        name = namer(self.place)
         for path in self.paths():
             key = path_key(name(path))
             found = bisect_left(keys, key)
             if found < len(keys) and keys[found] == key:
                 yield path
 
-    def name(self) -> Callable[[str], str]:
-        """What is told of a run: the same on each machine, whatever the batch's folder is called there."""
-        inside = paths.join(_plain(self.place), "")
 
-        def name(path: str) -> str:
-            path = _plain(path)
-            return path[len(inside) :] if path.startswith(inside) else path
+def namer(place: str) -> Callable[[str], str]:
+    """What is told of a batch's runs: the same on each machine, whatever the batch's folder is called there."""
+    inside = paths.join(_plain(place), "")
 
-        return name
+    def name(path: str) -> str:
+        path = _plain(path)
+        return path[len(inside) :] if path.startswith(inside) else path
+
+    return name
 
 
 def _plain(place: str) -> str:
@@ -203,7 +204,7 @@ class Claimant:
         """
         try:
             own = Own(self.url, self.lease.execution)
-            survey = Survey(self.storage, self.runs.place, own, self.runs.name())
+            survey = Survey(self.storage, self.runs.place, own, namer(self.runs.place))
             self._index = index = self.runs.to_index(survey.watch)
             self.storage.put(paths.leased_runs(self.url, self.lease.execution), index.to_bytes())
             return self._come_in(tell)

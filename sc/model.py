@@ -123,6 +123,25 @@ def identity(run: Run, given: Given = NOTHING_GIVEN) -> str:
     return _digits(to_json([run.cmd, sorted(env.items()), folder, float(run.gpus or 0)]))
 
 
+class Comparison:
+    """Compares what records hold with runs as the files have them now."""
+
+    def __init__(self, given: Optional[Given]) -> None:
+        """`given` is what the recipe says, where one is at hand; else what their batch says of runs is compared."""
+        self._given = NOTHING_GIVEN if given is None else given
+        self._has_recipe = given is not None
+
+    def recorded(self, whole: str, own: str, command: str) -> tuple[str, bool]:
+        """Of the fields `identity`, `own_identity` and `command_hash` of a record the one that counts; whether it is
+        the last, as in records of versions that knew no identities."""
+        known = whole if self._has_recipe else own or whole
+        return known or command, not known
+
+    def now(self, run: Run, by_command: bool) -> int:
+        """What a record of this run as it is now would hold."""
+        return int(command_hash(run) if by_command else identity(run, self._given), 16)
+
+
 def _hash_of(cmd: Command, env: Mapping[str, str]) -> str:
     is_plain = isinstance(cmd, str) and not env  # as nearly all are
     return _digits(str(cmd) if is_plain else to_json([cmd, sorted(env.items())]))

@@ -22,7 +22,7 @@ from sc import paths
 from sc.blocks import BLOCK, Block, Blocks
 from sc.claims import failed_by_size, read_done_note
 from sc.errors import MissingError
-from sc.glances import Glance, Seen, read_glances
+from sc.glances import Glance, Seen, read_glances, silent_seconds
 from sc.grouping import Groups
 from sc.halting import Stop, read_stop
 from sc.heartbeats import Heartbeat, heartbeat_of
@@ -33,8 +33,6 @@ from sc.storage import Storage
 REQUESTS, NEAR_REQUESTS = 5, 100
 """Of one look, but the first and the last; NEAR is a folder of this machine."""
 DONE_EVERY_SECONDS, NEAR_DONE_EVERY_SECONDS, STOP_EVERY_SECONDS = 60.0, 2.0, 20.0
-SILENT_SECONDS, NEAR_SILENT_SECONDS = 75.0, 15.0
-"""A worker that has said nothing for so long is taken for lost, until it says something."""
 MOST_KINDS = 100
 """Kinds of errors that are told apart here."""
 _THREADS = 16
@@ -74,7 +72,7 @@ class Observer:
         is_near = storage.local_path(job_url) is not None
         self._requests = NEAR_REQUESTS if is_near else REQUESTS
         self._done_seconds = NEAR_DONE_EVERY_SECONDS if is_near else DONE_EVERY_SECONDS
-        self._silent_seconds = NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
+        self._silent_seconds = silent_seconds(is_near)
         self._all = Blocks(job.parts)
         self._blocks = [_Block(block) for block in self._all]
         self._seen: dict[str, Seen] = {}

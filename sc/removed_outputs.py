@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 
 from sc import paths
 from sc.codes import each_code, read_codes
+from sc.listed_folders import ListedFolders
 from sc.model import Batch, Run
 from sc.storage import Storage
 from sc.strangers import Own
-
-FOLDERS = 100
-"""Of so many folders with runs it is kept in memory what lies there."""
 
 
 def ended_with_outputs(storage: Storage, own: Own, batch: Batch, total: int) -> int:
@@ -32,19 +29,12 @@ def ended_with_outputs(storage: Storage, own: Own, batch: Batch, total: int) -> 
 
 
 def _have_folders(storage: Storage, runs: Iterable[Run]) -> Iterator[bool]:
+    listed = ListedFolders()
     for run in runs:
         folder = storage.local_path(run.remote_output_path)
         if folder is None:
             yield True
         else:
-            above, _, name = folder.rstrip("/").rpartition("/")
-            # There are file systems that write names in a way of their own, and folders that may not be listed.
-            yield name in _names(above or "/") or os.path.lexists(folder)
-
-
-@lru_cache(FOLDERS)
-def _names(folder: str) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))
-    except OSError:
-        return frozenset()
+            folder = folder.rstrip("/")
+            # Also what is not in the listing: there are file systems that write names in a way of their own.
+            yield listed.has(folder) or os.path.lexists(folder)

@@ -19,16 +19,7 @@ from typing import Any, NamedTuple, Optional
 from sc import paths
 from sc.codes import CHANGED, NONE, NOT_STORED, Codes, read_codes
 from sc.errors import MissingError
-from sc.model import (
-    NOTHING_GIVEN,
-    Batch,
-    Given,
-    Run,
-    command_hash,
-    identity,
-    is_count,
-    is_number,
-)
+from sc.model import Batch, Comparison, Given, Run, is_count, is_number
 from sc.run_index import RunIndex
 from sc.splitting import NOT_ENDED, Standing
 from sc.storage import Entry, Storage
@@ -53,12 +44,6 @@ class Known(NamedTuple):
     code: int
     """0 to 255, or NOT_STORED."""
     seconds: float
-    remark: str = ""
-    """Why it was not stored; of another run, what a person should know of it beside its code."""
-    ended_processes: bool = False
-    """It left processes, which were ended."""
-    unstored_files: bool = False
-    """It made files that could not be stored."""
 
 
 class Judged(NamedTuple):
@@ -67,21 +52,21 @@ class Judged(NamedTuple):
     code: int
     """0 to 255; NONE, NOT_STORED, or CHANGED: what is stored there, another command has left."""
     remark: str = ""
+    """Why it was not stored; of another run, what a person should know of it beside its code."""
     ended_processes: bool = False
+    """It left processes, which were ended."""
     unstored_files: bool = False
+    """It made files that could not be stored."""
 
 
 class Commands:
     """The last record of each run of a batch: 35 bytes a run, however many jobs have worked on it."""
 
     def __init__(self, runs: Collection[Run], given: Optional[Given] = None) -> None:
-        """`runs` are gone through when the first record comes: of a new batch there is none.
-
-        `given` is what the recipe says, where one is at hand; else runs are compared by what their batch says alone.
-        """
+        """`runs` are gone through when the first record comes: of a new batch there is none. `given` is what the recipe
+        says, where one is at hand."""
         self._runs = runs
-        self._given = NOTHING_GIVEN if given is None else given
-        self._has_recipe = given is not None
+        self._comparison = Comparison(given)
         self._index = RunIndex([])
         self._ends, self._seconds = array("d"), array("f")
         self._codes, self._hashes = array("h"), array("Q")
@@ -94,10 +79,9 @@ class Commands:
             record = json.loads(line)
             code, started, ended = record["code"], record["started"], record["ended"]
             code = NOT_STORED if code is None and record["cause"] == "upload" else code
-            known = record.get("identity") or ""
-            if known and not self._has_recipe:
-                known = record.get("own_identity") or known
-            digest = int(known or record["command_hash"], 16)
+            texts = record.get("identity"), record.get("own_identity"), record["command_hash"]
+            digits, by_command = self._comparison.recorded(*texts)
+            digest = int(digits, 16)
             path = str(record["remote_output_path"])
             if not (code == NOT_STORED or (is_count(code) and code <= 255)):
                 return
@@ -114,7 +98,7 @@ class Commands:
             self._ends[place], self._codes[place], self._hashes[place] = ended, code, digest
             self._seconds[place] = min(max(0.0, ended - started), _LONGEST_SECONDS)
             self._remark(place, record, code)
-            self._flags[place] |= 0 if known else _BY_COMMAND
+            self._flags[place] |= _BY_COMMAND if by_command else 0
 
     def _remark(self, place: int, record: Mapping[str, Any], code: int) -> None:
         """Keep the reason of a run that was not stored, or that left something behind."""
@@ -132,14 +116,7 @@ class Commands:
         place = self._index.find(remote_output_path)
         if place < 0 or self._codes[place] == NONE:
             return None
-        flags = self._flags[place]
-        return Known(
-            self._codes[place],
-            self._seconds[place],
-            self._texts[self._remarks[place]],
-            bool(flags & _ENDED_PROCESSES),
-            bool(flags & _UNSTORED_FILES),
-        )
+        return Known(self._codes[place], self._seconds[place])
 
     def judge(self, run: Run, stored: Optional[int], is_known: bool = True) -> Judged:
         """What is known of a run at whose path this code is stored, or none.
@@ -163,11 +140,15 @@ class Commands:
             )  # one index is as the other, see RunIndex
             yield run, self._judge(run, codes.code_at(place), place)
 
+    def codes_now(self, codes: Codes) -> array[int]:
+        """Of each run 0 to 255; NONE, NOT_STORED, or CHANGED. Two bytes a run."""
+        return array("h", (judged.code for _, judged in self.judge_all(codes)))
+
     def _judge(self, run: Run, code: int, place: int, is_known: bool = True) -> Judged:
         if place < 0 or self._codes[place] != (NOT_STORED if code == NONE else code):
             return Judged(code)
         flags = self._flags[place]
-        if is_known and self._hashes[place] != self._hash_of(run, flags):
+        if is_known and not self._is_of(place, run):
             return Judged(NONE) if code == NONE else Judged(CHANGED, changed_remark(code))
         if not flags & ~_BY_COMMAND and code != NONE:
             return Judged(code)
@@ -180,12 +161,11 @@ class Commands:
         place = self._index.find(run.remote_output_path)
         if place < 0 or self._codes[place] == NONE:
             return False
-        return self._hashes[place] != self._hash_of(run, self._flags[place])
+        return not self._is_of(place, run)
 
-    def _hash_of(self, run: Run, flags: int) -> int:
-        """What a record of this run as it is now would hold."""
-        text = command_hash(run) if flags & _BY_COMMAND else identity(run, self._given)
-        return int(text, 16)
+    def _is_of(self, place: int, run: Run) -> bool:
+        by_command = bool(self._flags[place] & _BY_COMMAND)
+        return self._hashes[place] == self._comparison.now(run, by_command)
 
     def seconds(self, run: Run) -> Optional[float]:
         """How long a run takes: what the batch says, else what it took when it completed last; None if unknown.
@@ -238,9 +218,9 @@ def read_all(
 
 
 def read_codes_now(storage: Storage, batch: Batch, given: Optional[Given] = None) -> array[int]:
-    """Of each run in the order of the batch 0 to 255; NONE, NOT_STORED, or CHANGED. Two bytes a run."""
+    """As `Commands.codes_now` has them, in the order of the batch."""
     codes, commands = read_all(storage, batch, given)
-    return array("h", (judged.code for _, judged in commands.judge_all(codes)))
+    return commands.codes_now(codes)
 
 
 def read_standings(

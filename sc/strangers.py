@@ -22,6 +22,7 @@ from typing import NamedTuple, Optional
 
 from sc import paths
 from sc.errors import InputError, MissingError, OccupiedError
+from sc.listed_folders import MOST_NAMES, ListedFolders
 from sc.model import Outcome, Run, command_hash
 from sc.previous_outputs import Previous, find_previous
 from sc.run_index import RunIndex, path_key
@@ -29,10 +30,7 @@ from sc.storage import Storage
 
 FAR_RUNS = 1000
 """So many whose outputs do not go to a folder are looked at before anything is started: one LIST, as a rule."""
-MOST_NAMES = 100_000
-"""Of a folder with more in it nothing is kept in memory: each run is looked for by itself."""
 MOST_DOUBTFUL = 10_000
-MOST_PARENTS = 100
 NOT_RUN = "it was there before, and no execution of sc has left it"
 _PRINTED = (paths.STDOUT, paths.STDERR)
 _HALF = ".status_code.half"
@@ -76,7 +74,7 @@ def unrecognised(one: Previous) -> str:
 
 
 def find_ours(storage: Storage, runs: Collection[str], place: str, own: Own, name: Name) -> Found:
-    """As `find_previous`, but without what is not known to be of an execution. `name` is `Runs.name` of the leases."""
+    """As `find_previous`, but without what is not known to be of an execution. `name`: see `sc.leases.namer`."""
     previous = find_previous(storage, runs, place)
     doubtful = {path: what for path, one in previous.items() if (what := unrecognised(one))}
     strangers = _without_known(storage, doubtful, place, own, name)
@@ -103,8 +101,7 @@ class Survey:
         self._own = own
         self._name = name
         self._folder = storage.local_path(place)
-        self._names: dict[str, Optional[frozenset[str]]] = {}
-        """Of what lies in folders; None where that is too much."""
+        self._listed = ListedFolders()
         self._far: list[str] = []
         self._doubtful: dict[str, str] = {}
 
@@ -125,9 +122,7 @@ class Survey:
             if len(self._far) < FAR_RUNS:
                 self._far.append(path)
             return
-        above, _, name = folder.rpartition("/")
-        names = self._names_in(above)
-        if names is None or name in names:
+        if self._listed.has(folder) is not False:
             self._doubt(path, unrecognised(left_in(folder)))
 
     def _doubt(self, path: str, what: str) -> None:
@@ -142,28 +137,6 @@ class Survey:
             folder = self._storage.local_path(path)
             return None if folder is None else folder.rstrip("/")
         return None
-
-    def _names_in(self, folder: str) -> Optional[frozenset[str]]:
-        if folder not in self._names:
-            if len(self._names) >= MOST_PARENTS:
-                self._names.clear()
-            self._names[folder] = _names(folder or "/")
-        return self._names[folder]
-
-
-def _names(folder: str) -> Optional[frozenset[str]]:
-    names = set()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                names.add(entry.name)
-                if len(names) > MOST_NAMES:
-                    return None
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
-    except OSError:
-        return None  # it may not be listed, and each run may be looked at all the same
-    return frozenset(names)
 
 
 def left_in(folder: str) -> Previous:

@@ -97,8 +97,9 @@ ARROWS: Mapping[str, set[str]] = {
     },
     "held_lease": {"errands", "leases"},
     "leases": {"holder", "job_leases", "run_index", "storage", "strangers"},  # looks first
-    "strangers": {"previous_outputs", "run_index", "storage"},
-    "removed_outputs": {"codes", "storage", "strangers"},
+    "strangers": {"listed_folders", "previous_outputs", "run_index", "storage"},
+    "removed_outputs": {"codes", "listed_folders", "storage", "strangers"},
+    "listed_folders": set(),
     "job_leases": {"codes", "glances", "storage"},
     "holder": set(),
     "machine": {"executor"},

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import filecmp
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Callable, Optional
 
+from sc.archives.copying import copy_entry
 from sc.errors import ScError
 
 ASIDE = ".before-sync"
@@ -165,13 +165,7 @@ def _is_alike(one: str, other: str) -> bool:
 def _replace(source: str, there: str) -> None:
     draft = os.path.join(os.path.dirname(there), f".sc-new-{os.urandom(8).hex()}")
     try:
-        if os.path.islink(source):
-            os.symlink(os.readlink(source), draft)
-        else:
-            try:
-                os.link(source, draft)
-            except OSError:  # no hard links here
-                shutil.copy2(source, draft)
+        copy_entry(source, draft)
         os.rename(draft, there)
     except BaseException:
         with suppress(OSError):

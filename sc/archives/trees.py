@@ -28,10 +28,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Callable, NamedTuple, Optional
 
+from sc.archives.copying import copy_entry
 from sc.archives.ignoring import Ignored
 from sc.archives.overlaying import Overlay, kept_name
 from sc.archives.unpacking import unpack
 from sc.errors import ScError
+from sc.widths import umask
 
 ROOT = ".sc-sync"
 _TREE = re.compile(r"\.sc-sync-[0-9a-f]{32}(\.[0-9]+)?")
@@ -442,13 +444,8 @@ def _put(source: str, target: str, mode: int) -> None:
     if stat.S_ISDIR(mode):
         os.mkdir(target)
         os.chmod(target, stat.S_IMODE(mode))
-    elif stat.S_ISLNK(mode):
-        os.symlink(os.readlink(source), target)
     else:
-        try:
-            os.link(source, target)
-        except OSError:  # no hard links here
-            shutil.copy2(source, target)
+        copy_entry(source, target)
 
 
 def _check_hash(archive: str, sha256: str) -> None:
@@ -464,9 +461,7 @@ def _check_hash(archive: str, sha256: str) -> None:
 
 
 def _usual_mode(root: str) -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return 0o777 & ~mask | os.stat(root).st_mode & stat.S_ISGID
+    return 0o777 & ~umask() | os.stat(root).st_mode & stat.S_ISGID
 
 
 @contextmanager

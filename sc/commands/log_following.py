@@ -14,7 +14,6 @@ from sc.commands.voice import result, tell
 from sc.errors import ExitCode, MissingError
 
 if TYPE_CHECKING:
-    from sc.codes import Ended
     from sc.commands.logs import Meant
     from sc.storage import Storage
 
@@ -74,7 +73,7 @@ def follow_run(
     tail = Tail(storage, paths.join(remote_output_path, stream))
     found = read_code(storage, remote_output_path)
     if found is not None:
-        judged = meant.judged(storage, _code_of(found))
+        judged = meant.judged(storage, found.known)
         if judged.code == CHANGED:
             tell(f"{remote_output_path}: {judged.remark}")
     if found is None and storage.stat(paths.join(remote_output_path, stream)) is None:
@@ -93,11 +92,7 @@ def follow_run(
     if found is None:
         tell(f"{remote_output_path} has not ended, and nobody executes it: {waiting.reason}")
         return _told_end(as_json, ExitCode.REFUSED, remote_output_path, reason=waiting.reason)
-    return _tell_end(storage, meant, _code_of(found), as_json)
-
-
-def _code_of(found: Ended) -> Optional[int]:
-    return None if found.code < 0 else found.code
+    return _tell_end(storage, meant, found.known, as_json)
 
 
 def _tell_end(storage: Storage, meant: Meant, code: Optional[int], as_json: bool) -> ExitCode:
@@ -191,9 +186,10 @@ def follow_worker(
 def _is_silent(storage: Storage, job_url: str, worker: str) -> bool:
     """True if it should have said something by now. Before its first heartbeat it prepares its machine, as long as
     that may take; then its log counts, and what is known of the job."""
-    from sc.job_leases import BOOT_SECONDS, NEAR_SILENT_SECONDS, SILENT_SECONDS
+    from sc.glances import silent_seconds
+    from sc.job_leases import BOOT_SECONDS
 
-    silent = SILENT_SECONDS if storage.local_path(job_url) is None else NEAR_SILENT_SECONDS
+    silent = silent_seconds(storage.local_path(job_url) is not None)
     entry = storage.stat(paths.heartbeat(job_url, worker))
     if entry is not None:
         return entry.age_seconds > silent

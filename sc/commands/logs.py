@@ -158,7 +158,7 @@ def _show_run(storage: Storage, meant: Meant, asked: Asked, as_json: bool) -> in
     from sc.codes import CHANGED, read_code
 
     ended = read_code(storage, meant.path)
-    code = None if ended is None or ended.code < 0 else ended.code
+    code = ended.known if ended is not None else None
     place = asked.place if asked.attempt is None else _place_of_attempt(storage, asked)
     entry = storage.stat(place)
     judged = meant.judged(storage, code)

@@ -127,13 +127,16 @@ def _codes(storage: Storage, meant: at_hand.AtHand, wants_failed: bool) -> array
 
     To read the records is a small part of a pull, and to list all once more would be a large one.
     """
+    from sc.codes import read_codes
     from sc.standing import read_codes_now, read_commands
 
-    if not wants_failed:
-        commands = read_commands(storage, meant.batch, given=meant.given)
-        if commands.is_empty or not any(map(commands.is_another, meant.batch.runs)):
-            return array("h")
-    return read_codes_now(storage, meant.batch, meant.given)
+    batch = meant.batch
+    if wants_failed:
+        return read_codes_now(storage, batch, meant.given)
+    commands = read_commands(storage, batch, given=meant.given)
+    if commands.is_empty or not any(map(commands.is_another, batch.runs)):
+        return array("h")
+    return commands.codes_now(read_codes(storage, batch.remote_output_path, batch.runs))
 
 
 class _Shown:

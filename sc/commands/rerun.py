@@ -140,13 +140,13 @@ def _before(one: Run, meant: at_hand.AtHand, storage: Storage) -> Optional[int]:
     from sc.standing import read_judged
 
     ended = read_code(storage, one.remote_output_path)
-    if ended is None or ended.code < 0:
+    if ended is None or ended.known is None:
         return None
-    judged = read_judged(storage, one, ended.code, meant.given)
+    judged = read_judged(storage, one, ended.known, meant.given)
     if judged.code == CHANGED:
         tell(f"{one.remote_output_path}: {judged.remark}")
         return None
-    return ended.code
+    return ended.known
 
 
 def _around(meant: at_hand.AtHand, storage: Storage) -> Around:

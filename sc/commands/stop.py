@@ -153,10 +153,10 @@ def _fleets(storage: Storage, url: str) -> Iterator[Optional[str]]:
 def _elsewhere(storage: Storage, url: str, at_once: bool) -> list[str]:
     """Workers of other machines, such as those of `sc work` there: only the key tells them to stop. They are waited
     for; here are those that have not said goodbye."""
-    from sc.observing import NEAR_SILENT_SECONDS, SILENT_SECONDS
+    from sc.glances import silent_seconds
 
     is_near = storage.local_path(url) is not None
-    silent = NEAR_SILENT_SECONDS if is_near else SILENT_SECONDS
+    silent = silent_seconds(is_near)
     seconds = NOW_SECONDS if at_once else NEAR_ELSEWHERE_SECONDS if is_near else ELSEWHERE_SECONDS
     end = time.monotonic() + seconds
     while True:

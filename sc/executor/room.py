@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from sc.executor import Sink
 from sc.executor.folder import is_vanished, make_below
@@ -56,6 +56,20 @@ class RoomError(Exception):
         self.is_passing = is_passing
 
 
+class End(NamedTuple):
+    """How an attempt has ended. Times as `Ended` has them."""
+
+    code: Optional[int]
+    cause: str
+    began: float
+    ended: float
+
+
+def not_stored(reason: str, began: float, ended: float, left: Optional[Left] = None) -> Ended:
+    """What is told of a run whose outputs cannot be stored."""
+    return Ended(None, "upload", began, ended, True, left, reason)
+
+
 @dataclass(frozen=True)
 class Room:
     """Paths of this machine."""
@@ -82,17 +96,9 @@ class Room:
     def stderr(self) -> str:
         return self.output + "/stderr"
 
-    def close(
-        self,
-        start: Start,
-        printed: Printed,
-        code: Optional[int],
-        cause: str,
-        began: float,
-        ended: float,
-        reason: str = "",
-    ) -> Ended:
+    def close(self, start: Start, printed: Printed, end: End, reason: str = "") -> Ended:
         """Mark the run if that can be done at once; say what is left to be stored."""
+        code, cause = end.code, end.cause
         is_final = code == 0 or start.is_last or cause in ("not-started", "interrupted")
         error_line = error_line_of(self.stderr) if code and is_final else ""
         left: Optional[Left] = None
@@ -100,7 +106,7 @@ class Room:
             self._remove_results()  # now: the next attempt may begin in the same folder before this one is stored
         elif cause != "interrupted" and is_vanished(self.results):
             self._let_go_of_results()
-            return self._not_stored(began, ended, VANISHED)
+            return self._not_stored(end, VANISHED)
         if not self.is_in_place:
             left = Left(self.output, self.results if is_final else None, self.identity)
         elif not is_final:
@@ -108,9 +114,9 @@ class Room:
         elif cause != "interrupted":
             left = None if self._is_marked(code) else Left(None, self.results, self.identity)
             if (state := printed.state(self.output)) != WHOLE:
-                return self._marked_too_soon(state, start, printed, code, cause, began, ended)
+                return self._marked_too_soon(state, start, printed, end)
         self._let_go_of_results()
-        return Ended(code, cause, began, ended, is_final, left, reason, error_line)
+        return Ended(*end, is_final, left, reason, error_line)
 
     def rescued(self, printed: Printed) -> Room:
         """The same attempt, with `stdout` and `stderr` as they were written, whatever has become of them: where they
@@ -133,16 +139,7 @@ class Room:
             raise RoomError(f"{text}: {error.strerror}", False) from error
         return room
 
-    def _marked_too_soon(
-        self,
-        state: str,
-        start: Start,
-        printed: Printed,
-        code: Optional[int],
-        cause: str,
-        began: float,
-        ended: float,
-    ) -> Ended:
+    def _marked_too_soon(self, state: str, start: Start, printed: Printed, end: End) -> Ended:
         """Somebody has removed what it printed at this very moment."""
         if state == GONE:
             with contextlib.suppress(OSError):
@@ -151,12 +148,12 @@ class Room:
             room = self.rescued(printed)
         except RoomError as error:
             self.remove()
-            return self._not_stored(began, ended, str(error))
-        return room.close(start, printed, code, cause, began, ended, room.remark)
+            return self._not_stored(end, str(error))
+        return room.close(start, printed, end, room.remark)
 
-    def _not_stored(self, began: float, ended: float, reason: str) -> Ended:
+    def _not_stored(self, end: End, reason: str) -> Ended:
         left = None if self.is_in_place else Left(self.output, None)
-        return Ended(None, "upload", began, ended, True, left, reason)
+        return not_stored(reason, end.began, end.ended, left)
 
     def remove(self) -> None:
         """Take back what `make_room` made."""

@@ -23,14 +23,16 @@ from sc.executor import Plan, Sink, shebang, tree
 from sc.executor.folder import Membership
 from sc.executor.fullness import Fullness
 from sc.executor.memory import MemoryKills
-from sc.executor.messages import Blocked, Channel, Ended, Start, Stop
+from sc.executor.messages import Blocked, Channel, Start, Stop
 from sc.executor.printed import Printed
 from sc.executor.room import (
     HOPELESS_ERRNOS,
+    End,
     Room,
     RoomError,
     error_line_of,
     make_room,
+    not_stored,
     remove_attempt,
 )
 from sc.executor.survivors import Survivors, classify, read_survivors, sentence
@@ -120,7 +122,7 @@ class Keeper:
             remove_attempt(f"{self._folder}/{start.number}")
             reason = f"a run could not be finished: {error}"
             if error.errno in HOPELESS_ERRNOS:
-                return Ended(None, "upload", time.time(), time.time(), True, None, reason)
+                return not_stored(reason, time.time(), time.time())
             return Blocked(reason)
 
     def _execute(self, start: Start) -> object:
@@ -129,7 +131,7 @@ class Keeper:
         except RoomError as error:
             if error.is_passing:
                 return Blocked(str(error))
-            return _unstored(error, time.time(), time.time())
+            return not_stored(str(error), time.time(), time.time())
         if self._was_full and self._fullness.look(room.output, time.monotonic()):
             room.remove()
             return Blocked(f"{room.output}: {FULL}")
@@ -139,7 +141,7 @@ class Keeper:
             room.remove()
             reason = f"{error.filename}: {error.strerror}"
             if error.errno in HOPELESS_ERRNOS:
-                return _unstored(RoomError(reason, False), time.time(), time.time())
+                return not_stored(reason, time.time(), time.time())
             return Blocked(f"a run could not be started: {reason}")
         try:
             return self._execute_in(room, printed, start)
@@ -153,8 +155,8 @@ class Keeper:
             pid = self._start(start, room, printed)
         except CannotStartError as error:
             printed.explain(f"sc: {error}\n".encode("utf-8", "surrogateescape"))
-            closing = (error.code, "not-started", began, time.time(), str(error))
-            return room.close(start, printed, *closing)
+            end = End(error.code, "not-started", began, time.time())
+            return room.close(start, printed, end, str(error))
         except OSError as error:
             room.remove()
             return Blocked(f"a run could not be started: {error.strerror}", error.errno in CROWDED)
@@ -168,12 +170,12 @@ class Keeper:
             rescued = room.rescued(printed)
         except RoomError as error:
             room.remove()
-            return _unstored(error, began, ended)
+            return not_stored(str(error), began, ended)
         code, cause = judge(watch.status, watch.ended_by)
         if code == SIGNAL_BASE + signal.SIGKILL and kills != self._memory_kills.count():
             cause = "oom"
         told = self._told(start, rescued, watch, code)
-        closed = rescued.close(start, printed, code, cause, began, ended, told)
+        closed = rescued.close(start, printed, End(code, cause, began, ended), told)
         return closed._replace(ended_processes=sentence(watch.ended)[0]) if watch.ended else closed
 
     def _told(self, start: Start, room: Room, watch: Watch, code: Optional[int]) -> str:
@@ -277,10 +279,6 @@ class Keeper:
             pause = min(0.5, 2 * pause)
         self._membership.leave()
         os._exit(0)
-
-
-def _unstored(error: RoomError, began: float, ended: float) -> Ended:
-    return Ended(None, "upload", began, ended, True, None, str(error))
 
 
 def _why(error: OSError) -> str:

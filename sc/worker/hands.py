@@ -15,7 +15,7 @@ from sc import claims, paths
 from sc.claims import Claim, done_note
 from sc.codes import GARBAGE, THREADS, Ended, read_code
 from sc.errors import InputError, StorageError
-from sc.leases import Runs
+from sc.leases import namer
 from sc.model import Outcome, Run, command_hash, identities
 from sc.previous_outputs import find_previous, remove_previous
 from sc.staging import Job, UnreadablePartError, read_part
@@ -175,9 +175,7 @@ class Claimed:
     def _forget_ours(self, runs: Sequence[Run]) -> list[Outcome]:
         """The same for runs that nobody has begun in this job. Returns those at whose places something else lies."""
         places, place = [run.remote_output_path for run in runs], self._job.remote_output_path
-        found = find_ours(
-            self._storage, places, place, Own(self._job_url), Runs(place, tuple).name()
-        )
+        found = find_ours(self._storage, places, place, Own(self._job_url), namer(place))
         remove_previous(self._storage, found.previous)
         strangers, now = found.strangers, time.time()
         return [

@@ -7,24 +7,17 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union
 
 import pytest
 
+from tests.e2e.faults import wait_until
 from tests.e2e.program import Program
 
 LIMIT_SECONDS = 90
 FILES = 40
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    limit = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < limit, "it took too long"
-        time.sleep(0.02)
 
 
 def write_version(folder: Path, version: str) -> None:
@@ -123,7 +116,7 @@ def test_sync_by_workers_of_one_job_disturbs_no_reader(project: Project) -> None
     words = ["--sync", "src:code", "--batch-size", "2"]
     begun = project.begin("a", [project.reader("a", "code")] * 8, *words, wait=False, scale=4)
     assert begun.returncode == 0, begun.stderr
-    wait_until(lambda: project.readers("a") == 8)
+    wait_until(lambda: project.readers("a") == 8, "eight runs read")
     project.end("a")
     assert {project.stdout("a", number) for number in range(8)} == {"v1\n"}
 
@@ -147,7 +140,7 @@ def test_sync_by_another_job_leaves_readers_their_version(
     # The last two begin after the other job has put its version in place.
     begun = project.begin("a", [commands[where]] * 4, *words, wait=False, **recipe)
     assert begun.returncode == 0, begun.stderr
-    wait_until(lambda: project.readers("a") == 2)
+    wait_until(lambda: project.readers("a") == 2, "both runs read")
     write_version(project.folder / "src", "v2" if changed else "v1")
     other = project.begin("b", ["cat code/version code/only-*"], "--sync", f"src:{top}")
     assert other.returncode == 0, other.stderr + project.log("b")
@@ -162,7 +155,7 @@ def test_sync_of_changed_content_fails_no_reader_by_path(project: Project) -> No
     words = ["--sync", "src:code"]
     begun = project.begin("a", [project.reader("a", "code")] * 2, *words, wait=False)
     assert begun.returncode == 0, begun.stderr
-    wait_until(lambda: project.readers("a") == 2)
+    wait_until(lambda: project.readers("a") == 2, "both runs read")
     for number in range(1, 4):
         write_version(project.folder / "src", f"v{number}")
         other = project.begin(f"b{number}", ["ls code/only-*"], *words)
@@ -253,7 +246,7 @@ def test_sync_to_a_folder_with_other_files_waits_for_no_reader(project: Project)
     words = ["--sync", "src:code"]
     begun = project.begin("a", [project.reader("a", "code")] * 2, *words, wait=False)
     assert begun.returncode == 0, begun.stderr
-    wait_until(lambda: project.readers("a") == 2)
+    wait_until(lambda: project.readers("a") == 2, "both runs read")
     assert project.begin("b", ["cat code/version"], *words).returncode == 0  # the same content
     write_version(project.folder / "src", "v2")
     refused = project.begin("c", ["cat code/version"], *words)

@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.faults import wait_until
 from tests.e2e.program import Program
 from tests.servers import S3Server
 
@@ -46,15 +46,11 @@ class Trial:
         surroundings = {"TMPDIR": str(self.here / "tmp"), **self.more}
         self.process = self.program.start(*words, cwd=self.here, environment=surroundings)
 
-    def wait_for(self, condition: Callable[[], object]) -> None:
-        limit = time.monotonic() + LIMIT_SECONDS
-        while not condition():
-            assert time.monotonic() < limit, "it took too long"
-            time.sleep(0.02)
-
     def wait_for_printed(self, *runs: int) -> None:
         printed = [self.out / str(run) / "stderr" for run in runs]
-        self.wait_for(lambda: all(one.exists() and one.stat().st_size for one in printed))
+        wait_until(
+            lambda: all(one.exists() and one.stat().st_size for one in printed), "they print"
+        )
 
     def end(self) -> tuple[int, str]:
         (self.here / "go").touch()
@@ -194,7 +190,7 @@ def test_outputs_of_runs_that_had_ended_are_told_as_gone(
 ) -> None:
     trial.start("true", WAIT)
     trial.wait_for_printed(1)
-    trial.wait_for((trial.out / "0/status_code").exists)
+    wait_until((trial.out / "0/status_code").exists, "the first has ended")
     hurt(trial.out)
     code, told = trial.end()
     assert code == 3
@@ -210,7 +206,10 @@ def remove_temporary(trial: Trial) -> None:
 def test_a_temporary_folder_that_was_removed_makes_its_runs_not_stored(far: Trial) -> None:
     far.start(WAIT, WAIT + RESULT)
     printed = (far.here / "tmp").glob
-    far.wait_for(lambda: sum(one.stat().st_size > 0 for one in printed("sc-run-*/*/stderr")) == 2)
+    wait_until(
+        lambda: sum(one.stat().st_size > 0 for one in printed("sc-run-*/*/stderr")) == 2,
+        "both print",
+    )
     remove_temporary(far)
     code, told = far.end()
     assert (code, "2 not stored" in told) == (3, True), told
@@ -237,7 +236,7 @@ def test_a_job_on_s3_whose_keys_vanish_says_so_and_ends_with_3(
     begun = far.here / "begun"
     command = f"touch {begun}; " + WAIT
     far.start(command, words=("split", "r.yaml", "b.json", "commands", "--start", "--wait"))
-    far.wait_for(begun.exists)
+    wait_until(begun.exists, "a run has begun")
     client = seaweed.client()
     for entry in client.list_objects_v2(Bucket=bucket, Prefix="out/.sc/")["Contents"]:
         client.delete_object(Bucket=bucket, Key=entry["Key"])

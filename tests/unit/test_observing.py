@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sc import paths
 from sc.claims import done_note
-from sc.glances import Glance
+from sc.glances import SILENT_SECONDS, Glance
 from sc.halting import Stop
-from sc.observing import DONE_EVERY_SECONDS, SILENT_SECONDS, Observer
+from sc.observing import DONE_EVERY_SECONDS, Observer
 from sc.staging import Job
 from tests.fakes.large_job import large_job, put_all, worker_keys
 from tests.fakes.memory_storage import Clock, MemoryStorage
