@@ -38,6 +38,8 @@ from sc.widths import umask
 ROOT = ".sc-sync"
 _TREE = re.compile(r"\.sc-sync-[0-9a-f]{32}(\.[0-9]+)?")
 _HERE, _NEW, _CURRENT = "here", "new-", "current"
+_WHOLE = "whole"
+"""Ends the note of what the archives held."""
 _CACHES = Ignored(["!.sc-sync/", "!.sc-sync-*/"])
 
 Say = Callable[[str], None]
@@ -211,7 +213,8 @@ class _Place:
             with open(jobs, encoding="ascii") as file:
                 if job and job in file.read().split("\n"):
                     return True
-            if not _is_unchanged(self._tree(version), self._files(version)):
+            files = self._files(version)
+            if files is None or not _is_unchanged(self._tree(version), files):
                 return False
             with suppress(PermissionError), open(jobs, "a", encoding="ascii") as file:
                 file.write(f"{job}\n")
@@ -246,13 +249,15 @@ class _Place:
         """What is finished becomes a version."""
         os.rename(draft, os.path.join(self._root, version))
 
-    def _files(self, version: str) -> dict[str, str]:
-        """What the archives held; nothing if somebody has removed the notes: then everything may be of somebody."""
+    def _files(self, version: str) -> Optional[dict[str, str]]:
+        """What the archives held; None if the note of it is gone, or not whole, as after a loss of power."""
         try:
             with open(os.path.join(self._root, version, "files"), "rb") as file:
-                lines = os.fsdecode(file.read()).split("\0")
+                *lines, end, _ = ["", *os.fsdecode(file.read()).split("\0")]
         except FileNotFoundError:
-            return {}
+            return None
+        if end != _WHOLE:
+            return None
         pairs = (line.partition(" ")[::2] for line in lines if line)
         return {relative: state for state, relative in pairs}
 
@@ -338,7 +343,7 @@ class _Replaced(_Place):
 
     def _extras(self, version: str) -> Iterator[str]:
         """What is in a version and in none of its archives, but for caches."""
-        files = self._files(version)
+        files = self._files(version) or {}  # if that is not known, everything may be of somebody
         for relative, state in _survey(self._tree(version)):
             is_folder = "," not in state
             if relative not in files and not _CACHES.leaves_out_all_of(relative, is_folder):
@@ -428,6 +433,7 @@ def _write_files(draft: str, tree: str) -> None:
     with open(path, "wb") as file:
         for relative, state in _survey(tree):
             file.write(os.fsencode(f"{state} {relative}\0"))
+        file.write(os.fsencode(f"{_WHOLE}\0"))
     os.chmod(path, os.stat(tree).st_mode & 0o666)
 
 

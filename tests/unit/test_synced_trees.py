@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Union
 
 import pytest
 
@@ -242,3 +243,23 @@ def test_a_held_lock_is_shared(yard: Yard) -> None:
     with pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [None, b"", b"\0" * 64, b"100644,", "half"],
+    ids=["removed", "empty", "zeros", "cut short", "half"],
+)
+def test_place_after_a_loss_of_power_takes_no_tree_that_its_note_does_not_vouch_for(
+    yard: Yard, note: Union[bytes, str, None]
+) -> None:
+    """The file system has lost a file's content, and what was written down of it."""
+    files = Path(yard.put({"a": "whole", "b": "whole"}).lock).parent / "files"
+    (yard.code / "a").write_text("")
+    if note is None:
+        files.unlink()
+    else:
+        data = files.read_bytes()
+        files.write_bytes(data[: len(data) // 2] if isinstance(note, str) else note)
+    yard.put({"a": "whole", "b": "whole"})
+    assert [(yard.code / name).read_text() for name in "ab"] == ["whole", "whole"]
