@@ -38,7 +38,7 @@ class Following:
     job_url: str
     machines: int
     earlier: frozenset[str]
-    """Instances of an attempt before this one."""
+    """Instances of an attempt before this one. One that ended a second ago has left a young heartbeat."""
     tell: Tell
     now: Callable[[], float]
     sleep: Callable[[float], None]
@@ -72,7 +72,9 @@ class Following:
             if entry.age_seconds > self.now() - start + POLL_SECONDS:
                 continue
             heartbeat = heartbeat_of(self.storage.get(entry.place))
-            if heartbeat is not None and heartbeat.state not in ("failed", "interrupted"):
+            if heartbeat is None or heartbeat.machine in self.earlier:
+                continue
+            if heartbeat.state not in ("failed", "interrupted"):
                 return heartbeat.worker
         return ""
 

@@ -92,6 +92,14 @@ def test_a_heartbeat_of_an_attempt_before_is_no_report() -> None:
     assert story.end() is not None
 
 
+def test_a_young_heartbeat_of_an_earlier_machine_is_no_report() -> None:
+    """The machine of the attempt before may have ended a second ago."""
+    story = Story([{"i-1": "terminated", "i-2": "running"}], 1, earlier=frozenset({"i-1"}))
+    story.storage.put(paths.heartbeat(URL, "i-1"), BEAT)
+    story.log("i-2", FAILED)
+    assert story.end() is not None
+
+
 def test_a_worker_that_could_not_begin_is_no_report() -> None:
     story = Story([{"i-1": "running"}], machines=1)
     gone = Heartbeat("i-1", "i-1", "ec2", "r6a.xlarge", 0, "failed", 0.0, error="start_script: 1")
