@@ -182,8 +182,8 @@ case $command in
         s3rver
         unlock
         lint
-        # Most tests wait for something: all of them go three at a time.
-        [ $# != 0 ] || set -- -n 3 --dist loadgroup
+        # Most tests wait for something: all of them go four at a time.
+        [ $# != 0 ] || set -- -n 4 --dist loadgroup
         exec "$venv/bin/python" -m pytest "$@"
         ;;
     *)

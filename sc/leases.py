@@ -338,7 +338,7 @@ class Claimant:
             )
 
     def _conflict_with_job(self, other: Other) -> Optional[Conflict]:
-        from sc.job_leases import have_ended, may_work
+        from sc.job_leases import have_ended, is_done, may_work
 
         if self.starts_job and other.url == self.url:
             return None
@@ -350,6 +350,8 @@ class Claimant:
         try:
             shared = self._shared_with(other)
             if not shared or have_ended(self.storage, age, self.runs.named(shared)):
+                return None
+            if is_done(self.storage, other.url, age):
                 return None
             data = self.storage.get(other.entry.place)
         except MissingError:

@@ -100,7 +100,7 @@ ARROWS: Mapping[str, set[str]] = {
     "strangers": {"listed_folders", "previous_outputs", "run_index", "storage"},
     "removed_outputs": {"codes", "listed_folders", "storage", "strangers"},
     "listed_folders": set(),
-    "job_leases": {"codes", "glances", "storage"},
+    "job_leases": {"codes", "glances", "staging", "storage"},  # whether all parts are done
     "holder": set(),
     "machine": {"executor"},
     "executor": {"last_words"},  # pure, and of the standard library

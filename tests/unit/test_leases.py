@@ -17,6 +17,7 @@ from sc.errors import BusyError, MissingError
 from sc.glances import Glance
 from sc.holder import Holder
 from sc.leases import Claimant, Lease, Runs, lease_of, others, renew
+from sc.staging import Job
 from sc.widths import OPEN, Width
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
@@ -427,6 +428,22 @@ def test_what_has_ended_since_the_job_was_started_may_be_done_again(storage: Mem
     claimant(storage, "a", ("0",)).acquire(unheard)
     with pytest.raises(BusyError, match=r"out/1 is being"):
         claimant(storage, "b", ("1",)).acquire(unheard)
+
+
+def test_a_job_whose_parts_are_all_done_is_in_nobodys_way(storage: MemoryStorage) -> None:
+    """Its workers say goodbye a moment later; what an earlier job of its name has done does not count."""
+    url = paths.job(PLACE, "job")
+    storage.put(paths.recipe(url), Job("job", PLACE, parts=2, runs=2).to_bytes())
+    storage.put(paths.done(url, 0), b"")
+    storage.clock.now += 1
+    start_job(storage, ("0", "1"))
+    storage.clock.now += 0.1
+    beat(storage)
+    storage.put(paths.done(url, 1), b"")
+    with pytest.raises(BusyError):
+        claimant(storage, "a", ("0",)).acquire(unheard)
+    storage.put(paths.done(url, 0), b"")
+    claimant(storage, "b", ("0",)).acquire(unheard)
 
 
 def test_a_job_is_refused_its_runs_while_a_batch_or_another_job_has_them(
