@@ -183,8 +183,10 @@ class Following:
         return not self._observer.look().is_complete
 
     def _has_machines(self, state: State) -> bool:
+        from sc.fleets import AT_REST
+
         machines = self._followed.fleet_of(state).list(self._followed.url)
-        return any(one.state != "ended" for one in machines)
+        return any(one.state not in AT_REST for one in machines)
 
     def _see_them_off(self, state: State) -> None:
         """Workers leave a moment later: what they say of the last failures is worth waiting for, and a job of this

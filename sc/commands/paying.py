@@ -58,8 +58,10 @@ def dollars_so_far(machines: Sequence[Machine]) -> Optional[float]:
 
 def dollars_an_hour(machines: Sequence[Machine], now: float) -> float:
     """What those that are there cost."""
+    from sc.fleets import AT_REST
+
     return sum(
         3600 * one.dollars / max(_BILLED_SECONDS, now - one.started)
         for one in machines
-        if one.state != "ended" and one.dollars is not None and one.started is not None
+        if one.state not in AT_REST and one.dollars is not None and one.started is not None
     )

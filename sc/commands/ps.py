@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from sc.commands.voice import command_line, result, say
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
         _tell_json(shown)
     else:
         _tell_table(shown, time.time())
-    for one in remains:
-        say(remark(one))
+    for line in [*stopped_remarks(machines), *map(remark, remains)]:
+        say(line)
     return code
 
 
@@ -80,6 +80,20 @@ def _on_ec2(args: argparse.Namespace) -> tuple[Sequence[Machine], Sequence[Found
 
     fleet = Ec2Fleet(args.region, os.environ)
     return fleet.list(args.job), fleet.remains(args.job)
+
+
+def stopped_remarks(machines: Sequence[Machine]) -> Iterator[str]:
+    """One line for each job that has machines which have stopped instead of ending."""
+    there: dict[str, list[str]] = {}
+    for machine in machines:
+        if machine.state in ("stopping", "stopped"):
+            there.setdefault(machine.job_url or machine.job, []).append(machine.id)
+    for job, ids in there.items():
+        one = len(ids) == 1
+        yield (
+            f"{', '.join(ids)}: {'has' if one else 'have'} stopped instead of ending, and "
+            f"{'its disk costs' if one else 'their disks cost'}; removed by: {command_line('stop', job)}"
+        )
 
 
 def remark(found: Found) -> str:

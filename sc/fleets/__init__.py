@@ -20,6 +20,9 @@ from sc.storage import Storage
 Tell = Callable[[str], None]
 """Takes one line of talk for the person who waits (`commands` sends it to stderr)."""
 
+AT_REST = ("stopped", "ended")
+"""States of machines on which nobody works any more."""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -54,7 +57,8 @@ class Machine(NamedTuple):
     kind: str
     """`r6a.xlarge`, `local`."""
     state: str
-    """`pending`, `running`, `ending` or `ended`."""
+    """`pending`, `running`, `ending` or `ended`; on EC2 also `stopping` or `stopped`, which should not be: such a
+    machine will not go by itself, and its disk costs."""
     started: Optional[float] = None
     """Unix seconds."""
     spot: bool = False

@@ -24,8 +24,8 @@ _STATES = {
     "pending": "pending",
     "running": "running",
     "shutting-down": "ending",
-    "stopping": "ending",
-    "stopped": "ended",
+    "stopping": "stopping",
+    "stopped": "stopped",
     "terminated": "ended",
 }
 _GROUP_TAG = "aws:autoscaling:groupName"

@@ -26,8 +26,15 @@ NO_CAPACITY = (
 )
 
 
+NO_QUOTA = (
+    "You have requested more vCPU capacity than your current vCPU limit of {} allows for the instance bucket that the "
+    "specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an "
+    "adjustment to this limit. Launching EC2 instance failed."
+)
+
+
 class NoCapacity(Exception):
-    """AWS has no such machine now."""
+    """AWS starts no such machine now."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,10 @@ class Groups:
     now: Callable[[], datetime]
     no_capacity: set[tuple[str, str]] = field(default_factory=set)
     """(instance type, zone) of which there is none; "*" is any."""
+    quota: Optional[int] = None
+    """How many machines a group may have: a vCPU limit of the account. None: any number."""
+    forgets_shutdown_behavior: bool = False
+    """Whether machines stop when they switch themselves off, whatever the launch template says."""
     rebalances: int = 0
     """How many machines were ended only to even out the zones."""
     _activities: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -162,6 +173,8 @@ class Groups:
         choice = next((one for one in choices(group) if self._has(one)), None)
         if choice is None:
             raise NoCapacity(NO_CAPACITY)
+        if self.quota is not None and len(active_states(group)) >= self.quota:
+            raise NoCapacity(NO_QUOTA.format(2 * self.quota))
         version = group.ec2_launch_template.get_version(group.launch_template_version)
         tags = {**group.get_propagated_tags(), "aws:autoscaling:groupName": group.name}
         template = {"LaunchTemplateId": version.template.id, "Version": version.number}
@@ -180,6 +193,8 @@ class Groups:
             region_name=group.region,
             **where,
         )
+        if self.forgets_shutdown_behavior:
+            reservation.instances[0].instance_initiated_shutdown_behavior = "stop"
         state = InstanceState(reservation.instances[0], "Pending", autoscaling_group=group)
         group.instance_states.append(state)
         return state

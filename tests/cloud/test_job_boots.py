@@ -104,6 +104,16 @@ def test_a_boot_that_fails_is_on_the_screen_within_a_minute(laptop: Laptop, fail
     assert laptop.codes() == {}
 
 
+def test_machines_that_stop_instead_of_ending_are_ended(laptop: Laptop) -> None:
+    laptop.cloud.groups.forgets_shutdown_behavior = True
+    laptop.write(["echo never"] * 20, scale=SCALE, image=laptop.cloud.image("bare"))
+    done = laptop.run("split", "recipe.yaml", "batch.json", "--start")
+    assert done.returncode == 3, done.stdout
+    assert FAILURES[without_python] in done.stdout
+    assert "has stopped instead of ending, and its disk costs: ending it" in done.stdout
+    assert laptop.cloud.leftovers() == {}
+
+
 def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(laptop: Laptop) -> None:
     hostile = 'a\'; touch /tmp/broken "$(touch /tmp/broken)" `id` ü\n$HOME'
     ssm = laptop.cloud.client("ssm")

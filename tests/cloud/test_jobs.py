@@ -110,6 +110,18 @@ def test_with_all_machines_lost_and_the_laptop_gone_the_job_ends(laptop: Laptop)
     assert cloud.most_alive == 3
 
 
+def test_quota_for_two_of_four_machines_does_the_job_with_two(laptop: Laptop) -> None:
+    cloud = laptop.cloud
+    cloud.groups.quota = 2
+    laptop.write([f"echo {n}; sleep 1" for n in range(12)], scale=4)
+    done = laptop.run("split", "recipe.yaml", "batch.json", "--start", "--wait")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("vCPU limit") == 1
+    laptop.over(60)
+    assert laptop.codes() == {str(n): 0 for n in range(12)}
+    assert (cloud.most_alive, len(cloud.instances())) == (2, 2)
+
+
 def test_a_worker_without_its_storage_stops_and_goes(laptop: Laptop) -> None:
     cloud = laptop.cloud
     laptop.write([f"echo {n}; sleep 2" for n in range(20)], scale=2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
 import pytest
 
 from sc import paths
-from sc.fleets.ec2_follow import Following, is_hopeless, last_lines, reason
+from sc.fleets.ec2_follow import Following, last_lines, reason
 from sc.fleets.ec2_names import group_name
 from sc.heartbeats import Heartbeat
 from tests.fakes.aws import FakeAws, instance
@@ -16,6 +17,7 @@ from tests.fakes.memory_storage import Clock, MemoryStorage
 
 URL = "s3://bucket/.sc/job"
 NAME = group_name(URL)
+AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 BEAT = Heartbeat("i-1", "i-1", "ec2", "r6a.xlarge", 4, "working", 0.0).to_bytes()
 FAILED = b"one\ntwo\nsc-bootstrap: failed: no usable sc.pyz\n"
 
@@ -28,21 +30,30 @@ class Story:
     machines: int = 2
     earlier: frozenset[str] = frozenset()
     console: str = ""
-    activities: list[dict[str, str]] = field(default_factory=list)
+    activities: list[dict[str, Any]] = field(default_factory=list)
+    group: Optional[dict[str, Any]] = None
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Instance id -> the code of its state's reason."""
     clock: Clock = field(default_factory=Clock)
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.storage = MemoryStorage(self.clock)
         self.aws = FakeAws(
+            describe_auto_scaling_groups=lambda _: {
+                "AutoScalingGroups": [self.group] if self.group else []
+            },
             describe_instances=lambda _: {"Reservations": [{"Instances": self._instances()}]},
-            describe_scaling_activities={"Activities": self.activities},
+            describe_scaling_activities=lambda _: {"Activities": self.activities},
             get_console_output=lambda _: {"Output": self.console},
         )
 
     def _instances(self) -> list[dict[str, Any]]:
         states = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        return [instance(name, state, NAME) for name, state in states.items()]
+        return [
+            instance(name, state, NAME, StateReason={"Code": self.reasons.get(name, "")})
+            for name, state in states.items()
+        ]
 
     def _sleep(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -184,9 +195,115 @@ def test_what_aws_will_never_do_ends_the_wait() -> None:
     assert trouble.startswith("AWS cannot start these machines: You have requested more vCPU")
 
 
-def test_hopeless_or_not() -> None:
-    assert is_hopeless("You are not authorized to perform this operation.")
-    assert not is_hopeless("There is no Spot capacity available that matches your request.")
+QUOTA = {"StatusCode": "Failed", "StatusMessage": "Your current vCPU limit of 4", "StartTime": AT}
+CAPACITY = {"StatusCode": "Failed", "StatusMessage": "We do not have capacity", "StartTime": AT}
+ZONE = {
+    "StatusCode": "Failed",
+    "StatusMessage": "Your requested instance type (x) is not supported in your requested Availability Zone (e)",
+    "StartTime": AT,
+}
+PROFILE = {
+    "StatusCode": "Failed",
+    "StatusMessage": "Invalid IAM Instance Profile name",
+    "StartTime": AT,
+}
+STARTING = {
+    "StatusCode": "PreInService",
+    "Description": "Launching a new EC2 instance",
+    "StartTime": AT,
+}
+
+
+def waits_for_ever(story: Story) -> bool:
+    with pytest.raises(AssertionError, match="waits for ever"):
+        story.end()
+    return True
+
+
+def test_quota_for_some_machines_is_told_once_and_the_others_work() -> None:
+    story = Story([{"i-1": "running", "i-2": "running"}], machines=4)
+    story.activities = [{**QUOTA, "StatusMessage": f"vCPU limit, try {n}"} for n in range(9)]
+    assert waits_for_ever(story)
+    assert len([line for line in story.said if "vCPU limit" in line]) == 1
+
+
+def test_quota_for_nothing_ends_the_wait_within_a_minute() -> None:
+    story = Story([{}], machines=4, activities=[QUOTA])
+    began = story.clock.now
+    assert "servicequotas" in str(story.end())
+    assert story.clock.now - began < 60
+
+
+def test_refusal_of_a_launch_before_this_one_counts_for_nothing() -> None:
+    story = Story([{}], activities=[QUOTA])
+    story.group = {"AutoScalingGroupName": NAME, "CreatedTime": AT + timedelta(seconds=5)}
+    assert waits_for_ever(story)
+    assert not any("vCPU" in line for line in story.said)
+
+
+def test_refusal_while_machines_are_on_their_way_is_not_the_end() -> None:
+    assert waits_for_ever(Story([{}], activities=[QUOTA, STARTING]))
+    assert waits_for_ever(Story([{"i-1": "pending"}], machines=4, activities=[QUOTA]))
+
+
+def test_refusal_of_a_moment_before_the_first_machine_is_not_the_end() -> None:
+    story = Story([{}, {}, {}, {"i-1": "pending"}, {"i-1": "running"}], 4, activities=[QUOTA])
+    assert waits_for_ever(story)
+
+
+def test_newest_refusal_tells_and_a_zone_without_the_type_tells_nothing() -> None:
+    assert waits_for_ever(Story([{}], activities=[CAPACITY, QUOTA]))
+    assert waits_for_ever(Story([{}], activities=[ZONE]))
+    assert "vCPU" in str(Story([{}], activities=[ZONE, QUOTA, CAPACITY]).end())
+
+
+def test_profile_of_a_moment_ago_is_waited_for() -> None:
+    story = Story([{}], activities=[PROFILE])
+    began = story.clock.now
+    assert "Run `sc setup`" in str(story.end())
+    assert story.clock.now - began > 240
+
+
+def test_machine_that_aws_ends_for_its_key_is_told_at_once() -> None:
+    for machines in (1, 4):
+        story = Story([{"i-1": "pending"}, {"i-1": "terminated"}], machines)
+        story.reasons = {"i-1": "Client.InvalidKMSKey.InvalidState"}
+        began = story.clock.now
+        trouble = str(story.end())
+        assert trouble.startswith("AWS cannot start these machines: Client.InvalidKMSKey.Inval")
+        assert story.clock.now - began < 60
+
+
+def test_boot_that_failed_beside_a_quota_tells_both() -> None:
+    story = Story([{"i-1": "terminated"}], machines=4, activities=[QUOTA])
+    story.log("i-1", FAILED)
+    trouble = str(story.end())
+    assert "1 machine came up and failed before doing any work: no usable sc.pyz" in trouble
+    assert "vCPU limit" in trouble
+
+
+@pytest.mark.parametrize("state", ["stopping", "stopped"])
+def test_machine_that_stops_has_failed_and_is_ended(state: str) -> None:
+    story = Story([{"i-1": "running"}, {"i-1": state}], machines=1)
+    story.console = "sc-bootstrap: failed: no Python"
+    assert "no Python" in str(story.end())
+    assert [call.parameters for call in story.aws.calls if call.operation in story.aws.changes] == [
+        {"InstanceIds": ["i-1"]}
+    ]
+
+
+@pytest.mark.parametrize("after", [None, {"AutoScalingGroupName": NAME, "DesiredCapacity": 0}])
+def test_group_that_somebody_has_stopped_ends_the_wait(after: Optional[dict[str, Any]]) -> None:
+    story = Story([{"i-1": "pending"}, {}], machines=3)
+    story.group = {"AutoScalingGroupName": NAME, "DesiredCapacity": 3}
+    real = story._sleep
+
+    def sleep(seconds: float) -> None:
+        real(seconds)
+        story.group = after
+
+    story._sleep = sleep  # type: ignore[method-assign]
+    assert "somebody has stopped this job" in str(story.end())
 
 
 def test_lines_of_a_machine_cannot_steer_a_terminal() -> None:
