@@ -30,7 +30,18 @@ NONE, GARBAGE, NOT_STORED, CHANGED = -1, -2, -3, -4
 """What stands for no code, for a `status_code` that holds something else than a code, and, where records are known too,
 for a run that has ended, and whose outputs could not be stored, and for outputs that another command has left."""
 THREADS = 16
-_CODE_OF_TAG = {hashlib.md5(str(code).encode()).hexdigest(): code for code in range(256)}
+
+
+def _codes_by_tag() -> dict[str, int]:
+    """None where this Python has no MD5: then each code takes a GET, as where ETags are none (a key of KMS)."""
+    try:
+        tags = [hashlib.md5(str(one).encode(), usedforsecurity=False) for one in range(256)]
+    except (ValueError, AttributeError):
+        return {}
+    return {tag.hexdigest(): code for code, tag in enumerate(tags)}
+
+
+_CODE_OF_TAG = _codes_by_tag()
 _PAGE = 1000
 _OBJECTS_PER_RUN = 3
 """stdout, stderr, status_code; results come on top."""

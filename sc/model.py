@@ -248,6 +248,8 @@ class Recipe:
     key_name: Optional[str] = None
     max_hours: Optional[float] = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    s3: Mapping[str, str] = field(default_factory=dict)
+    """Settings of S3, see `s3_settings`: by key, as S3 spells them."""
     ignored: tuple[str, ...] = ()
     """Keys of Saturn Cloud recipes that mean nothing here; told in one line."""
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, Optional
 
-from sc import paths
+from sc import paths, s3_settings
 from sc.claims import LEASE_SECONDS
 from sc.errors import InputError, MissingError, StorageError
 from sc.halting import is_limit
@@ -88,6 +88,8 @@ class Job:
     folder: str = ""
     """Of a job on this machine: where it was cut, and where all that is relative begins. Empty: where a worker was
     started."""
+    s3: Mapping[str, str] = field(default_factory=dict)
+    """What its bucket demands of whoever writes there, see `s3_settings`."""
 
     @property
     def given(self) -> Given:
@@ -143,6 +145,7 @@ def _job_of(document: Any) -> Job:
         raise ValueError("the nonce is wrong")
     if job.max_failures and not is_limit(job.max_failures):
         raise ValueError("max_failures is wrong")
+    s3_settings.checked(job.s3)
     if not isinstance(job.is_fresh, bool):
         raise ValueError("is_fresh is neither true nor false")
     return job

@@ -13,8 +13,9 @@ from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parent.parent / "sc"
 
-EVERYWHERE = {"errors", "model", "paths", "widths"}
-"""At the bottom: nouns, words and sentences."""
+EVERYWHERE = {"errors", "model", "paths", "s3_settings", "widths"}
+"""At the bottom: nouns, words and sentences. What a bucket demands is read out of recipes, environments and jobs, and
+obeyed by storages and machines, so all of them have to name it."""
 ARROWS: Mapping[str, set[str]] = {
     # from the top: who starts, translates, does
     "__main__": {"cli"},
@@ -142,6 +143,7 @@ ARROWS: Mapping[str, set[str]] = {
     "reports": set(),
     "storage": set(),
     "paths": set(),
+    "s3_settings": set(),
     "model": {"widths"},
     "widths": set(),
     "errors": set(),

@@ -10,7 +10,7 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sc import commands_folder, paths
+from sc import commands_folder, paths, s3_settings
 from sc.commands.arguments import add_max_failures, add_on_end
 from sc.commands.following import after_start, follow, follow_started
 from sc.commands.starting import Work, check_gpus, check_here, check_sync, intend, start
@@ -106,6 +106,7 @@ def _find(args: argparse.Namespace) -> Found:
 
     extra = [check_sync(word) for word in args.sync]
     file = read_recipe(args.recipe)
+    s3_settings.keep(file.recipe.s3, os.environ)
     split = commands_folder.read(args.recipe)
     if split is None:
         raise InputError(

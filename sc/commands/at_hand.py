@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, NamedTuple, Optional
 
-from sc import commands_folder, paths
+from sc import commands_folder, paths, s3_settings
 from sc.commands.voice import tell
 from sc.errors import InputError
 from sc.widths import Width, width_of
@@ -98,6 +98,7 @@ def _of_split(word: str, split: commands_folder.Split) -> AtHand:
     place = first.remote_output_path
     batch = _spooled(place, _runs_of_files(split.parts), word)
     read = read_recipe(recipe).recipe
+    s3_settings.keep(read.s3, os.environ)
     url = paths.job(place, read.name)
     return AtHand(replace(batch, width=first.width), url, read.given)
 
@@ -122,6 +123,7 @@ def _of_job(url: str, storage: Storage) -> AtHand:
     from sc.staging import read_job, read_part
 
     job = read_job(storage, url)
+    s3_settings.adopt(job.s3, os.environ)
 
     def runs() -> Iterator[Run]:
         with ThreadPoolExecutor(_THREADS) as threads:

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
-from sc import commands_folder, paths
+from sc import commands_folder, paths, s3_settings
 from sc.commands.longest import known_times
 from sc.commands.starting import check_gpus, check_sync
 from sc.commands.voice import say
@@ -90,6 +90,8 @@ def _read(args: argparse.Namespace, storage: Storage) -> tuple[RecipeFile, Batch
             problems.extend(error.problems)
 
     file = attempt(lambda: read_recipe(args.recipe, overrides))
+    if file is not None:
+        attempt(lambda: s3_settings.keep(file.recipe.s3, os.environ))
     shares = file is not None and file.recipe.is_local and file.recipe.scale > 1
     batch = attempt(
         lambda: read_batch(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from sc import commands_folder, paths
+from sc import commands_folder, paths, s3_settings
 from sc.commands.voice import say
 from sc.errors import InputError, ScError
 
@@ -77,6 +77,7 @@ def _of_split(word: str, split: commands_folder.Split) -> str:
     from sc.documents import read_batch, read_recipe
 
     recipe = read_recipe(_recipe_in(word) if os.path.isdir(word) else word).recipe
+    s3_settings.keep(recipe.s3, os.environ)
     if not split.parts:
         raise InputError(
             f"{word}: nothing was left to be run when it was split, so there is no job"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Optional
 
-from sc import paths
+from sc import paths, s3_settings
 from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line, tell
 from sc.errors import InputError, StorageError
@@ -89,7 +89,9 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     url = paths.job(work.remote_output_path, recipe.name)
     program = _program_for(recipe)
     fleet, machines = pick(recipe, os.environ), max(1, min(recipe.scale, work.parts))
-    facts = (program, sha256_of(program), handed_on(os.environ), work.gpus)
+    s3 = _s3_settings(storage, url)
+    environment = {**handed_on(os.environ), **s3_settings.as_environment(s3)}
+    facts = (program, sha256_of(program), environment, work.gpus)
     launch = Launch(url, recipe, machines, *facts)
     _check_places(storage, work)
     fleet.check(launch)
@@ -113,9 +115,21 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         max_failures=work.max_failures,
         nonce=os.urandom(8).hex(),
         folder=work.folder if recipe.is_local else "",
+        s3=s3,
     )
     claimant = job_claimant(storage, url, work)
     return Intended(storage, fleet, launch, job, archives, claimant, work.widths)
+
+
+def _s3_settings(storage: Storage, url: str) -> Mapping[str, str]:
+    """What the job's machines have to know, which have neither this environment nor this AWS profile."""
+    if storage.local_path(url) is not None:
+        return {}
+    from sc.storage.s3_configured import configured
+
+    found = configured(os.environ)
+    s3_settings.settings(found)
+    return found
 
 
 def _program_for(recipe: Recipe) -> str:

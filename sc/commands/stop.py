@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
-from sc import paths
+from sc import paths, s3_settings
 from sc.commands.jobs import HELP, absolute, jobs
 from sc.commands.voice import result, say
 from sc.errors import CloudError, ExitCode, InputError, ScError, StorageError
@@ -86,7 +86,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _say_stop(storage: Storage, url: str, at_once: bool) -> list[str]:
     """Write the key that all workers look for. Machines are ended even where that cannot be done."""
+    from sc.staging import read_job
+
     try:
+        with suppress(ScError):  # what the job's bucket demands, as its recipe told
+            s3_settings.adopt(read_job(storage, url).s3, os.environ)
         storage.put(paths.stop(url), Stop(at_once=True).to_bytes() if at_once else b"")
     except StorageError as error:
         return [f"Workers of {url} elsewhere could not be told to stop: {error}"]

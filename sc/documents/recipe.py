@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from sc import s3_settings
 from sc.documents import scalars
 from sc.documents.json_text import JsonError, read_json
 from sc.documents.problems import Problems, Wrong, kind_of, shown, unknown_key
@@ -174,9 +176,14 @@ def _recipe(spec: Mapping[str, Any], problems: Problems) -> tuple[Recipe, tuple[
         if _FIELDS.get(key, key) not in values:
             option = f"--{key.replace('_', '-')}"
             problems.add(f"spec.{key}", f"is missing; add it, or give {option}")
+    s3 = {key: values.pop(key) for key in s3_settings.KEYS if values.get(key)}
+    if s3_settings.ENCRYPTION in s3 and s3_settings.contradiction(s3):
+        problems.add(f"spec.{s3_settings.ENCRYPTION}", s3_settings.contradiction(s3))
     if problems.count:
         return Recipe("", ()), ()
-    return Recipe(ignored=tuple(ignored), **values), commands
+    for key in s3_settings.KEYS:  # `null` as none given
+        values.pop(key, None)
+    return Recipe(ignored=tuple(ignored), s3=s3, **values), commands
 
 
 def _is_saturn_image(value: object) -> bool:
@@ -251,6 +258,13 @@ def _tags(value: object) -> Mapping[str, str]:
     return tags
 
 
+def _s3_setting(key: str, value: object) -> str:
+    try:
+        return s3_settings.read(key, scalars.filled_text(value))
+    except ValueError as error:
+        raise Wrong(str(error)) from None
+
+
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "name": _name,
     "instance_type": _instance_types,
@@ -268,6 +282,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "key_name": scalars.filled_text,
     "max_hours": _max_hours,
     "tags": _tags,
+    **{key: partial(_s3_setting, key) for key in s3_settings.KEYS},
     "command": scalars.texts,
 }
 _FIELDS: Mapping[str, str] = {"instance_type": "instance_types"}

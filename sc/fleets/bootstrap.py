@@ -50,6 +50,10 @@ class JobFacts:
     """Of sc.pyz."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the worker."""
+    s3_headers: Mapping[str, str] = field(default_factory=dict)
+    """Of every request to the storage."""
+    s3_new_headers: Mapping[str, str] = field(default_factory=dict)
+    """Of one that stores an object, besides."""
 
 
 def user_data(

@@ -8,6 +8,7 @@ the credentials of the instance's role, so that user-data holds no secret, and n
 
 from __future__ import annotations
 
+import base64
 import calendar
 import hashlib
 import hmac
@@ -39,13 +40,21 @@ def role_keys() -> Any:
 
 
 def sign(
-    method: str, url: str, body: bytes, service: str, region: str, keys: Any, now: float
+    method: str,
+    url: str,
+    body: bytes,
+    service: str,
+    region: str,
+    keys: Any,
+    now: float,
+    more: Any = (),
 ) -> dict[str, str]:
-    """The headers of a request, signed."""
+    """The headers of a request, signed, and `more` with them."""
     at = urllib.parse.urlsplit(url)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     digest = hashlib.sha256(body).hexdigest()
-    headers = {"host": at.netloc, "x-amz-content-sha256": digest, "x-amz-date": stamp}
+    headers = dict(more)
+    headers.update({"host": at.netloc, "x-amz-content-sha256": digest, "x-amz-date": stamp})
     if keys.get("Token"):
         headers["x-amz-security-token"] = keys["Token"]
     if service != "s3":
@@ -67,8 +76,19 @@ def sign(
     return headers
 
 
-def send(method: str, url: str, body: bytes, service: str, region: str) -> Any:
-    headers = sign(method, url, body, service, region, role_keys(), time.time() + clock["offset"])
+def checksum(body: bytes) -> dict[str, str]:
+    """Object Lock demands one."""
+    try:
+        digest = hashlib.md5(body, usedforsecurity=False).digest()
+    except (ValueError, AttributeError):  # a Python without MD5
+        digest = hashlib.sha256(body).digest()
+    name = "content-md5" if len(digest) == 16 else "x-amz-checksum-sha256"
+    return {name: base64.b64encode(digest).decode()}
+
+
+def send(method: str, url: str, body: bytes, service: str, region: str, more: Any = ()) -> Any:
+    now = time.time() + clock["offset"]
+    headers = sign(method, url, body, service, region, role_keys(), now, more)
     ask = urllib.request.Request(url, data=body or None, headers=headers, method=method)
     return urllib.request.urlopen(ask, timeout=30)
 
@@ -97,14 +117,15 @@ def patiently(seconds: float, refused_seconds: float, act: Callable[[], Any]) ->
 
 
 def object_url(job: Any, name: str) -> str:
-    path = "/".join([job["bucket"], job["key"], name]) if job["key"] else job["bucket"] + "/" + name
+    path = "/".join(filter(None, [job["bucket"], job["key"], name]))
     return str(job["s3_endpoint"]).rstrip("/") + "/" + urllib.parse.quote(path, safe="/-_.~")
 
 
 def fetch(job: Any, target: str) -> None:
     def act() -> str:
         digest = hashlib.sha256()
-        answer = send("GET", object_url(job, "sc.pyz"), b"", "s3", job["s3_region"])
+        url, more = object_url(job, "sc.pyz"), job["s3_headers"]
+        answer = send("GET", url, b"", "s3", job["s3_region"], more)
         with answer, open(target, "wb") as file:
             for piece in iter(lambda: answer.read(1 << 20), b""):
                 digest.update(piece)
@@ -123,7 +144,8 @@ def store_log(job: Any, path: str) -> None:
         text = file.read()
     identity = patiently(10, 5, lambda: metadata("instance-id"))
     url = object_url(job, "logs/" + identity)
-    patiently(15, 5, lambda: send("PUT", url, text, "s3", job["s3_region"]).close())
+    more = {**job["s3_headers"], **job["s3_new_headers"], **checksum(text)}
+    patiently(15, 5, lambda: send("PUT", url, text, "s3", job["s3_region"], more).close())
 
 
 def give_up_place(job: Any, _: str) -> None:

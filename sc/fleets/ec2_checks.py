@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+from sc import s3_settings
 from sc.errors import InputError
 from sc.fleets import Launch
 from sc.fleets.bootstrap import JobFacts, user_data
@@ -67,11 +68,13 @@ def job_facts(
     passed_on = {
         name: value for name, value in environment.items() if name.startswith(_PASSED_ON) and value
     }
+    s3 = s3_settings.settings(s3_settings.of_environment(launch.environment))
+    endpoint, bucket = courier_address(aws.endpoint("s3", s3_region), place.name)
     return JobFacts(
         job_url=launch.job_url,
-        bucket=place.name,
+        bucket=bucket,
         key=place.key,
-        s3_endpoint=aws.endpoint("s3", s3_region),
+        s3_endpoint=endpoint,
         s3_region=s3_region,
         autoscaling_endpoint=aws.endpoint("autoscaling"),
         region=aws.region,
@@ -83,7 +86,19 @@ def job_facts(
             "AWS_DEFAULT_REGION": aws.region,
             "AWS_REGION": aws.region,
         },
+        s3_headers=s3.of_all(),
+        s3_new_headers=s3.of_new_objects(),
     )
+
+
+def courier_address(endpoint: str, bucket: str) -> tuple[str, str]:
+    """Where the courier asks, and what stands before its keys. Access points are found by their host's name only:
+    docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html
+    """
+    scheme, _, host = endpoint.partition("://")
+    if bucket.endswith("-s3alias") and host.endswith(("amazonaws.com", "amazonaws.com.cn")):
+        return f"{scheme}://{bucket}.{host}", ""
+    return endpoint, bucket
 
 
 def tag_problems(tags: Mapping[str, str]) -> list[str]:

@@ -21,6 +21,17 @@ SFS_ROOT = "SC_SFS_ROOT"
 
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://|(s3|sfs|file):)", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_OTHER_KINDS = {
+    "--x-s3": "a directory bucket (S3 Express One Zone), which wants another way of signing and keeps no order of "
+    "keys: use a general purpose bucket",
+    "--xa-s3": "an access point of a directory bucket (S3 Express One Zone): use a general purpose bucket",
+    "--ol-s3": "an Object Lambda access point, which takes no objects: use its bucket",
+    "--op-s3": "an access point on Outposts, which sc does not sign for: use a bucket of a region",
+    "--table-s3": "a table bucket, which holds no objects of ours: use a general purpose bucket",
+    ".mrap": "a Multi-Region Access Point, which wants another way of signing: use one of its buckets",
+}
+"""docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html: endings that are kept for these."""
+_ENDINGS = tuple(_OTHER_KINDS)
 
 
 class Folder(NamedTuple):
@@ -136,6 +147,7 @@ def _bucket(place: str, rest: str) -> Bucket:
     name, _, key = rest.partition("/")
     if not name:
         raise InputError(f"The place '{place}' names no bucket: write s3://bucket/prefix.")
+    _refuse_other_kinds(place, name)
     if not _BUCKET.fullmatch(name):
         raise InputError(
             f"'{name}' in the place '{place}' is no name of a bucket: "
@@ -146,6 +158,17 @@ def _bucket(place: str, rest: str) -> Bucket:
     if "." in segments:  # as in a folder; servers that are files below refuse such a key
         key = "/".join(segment for segment in segments if segment != ".")
     return Bucket(name, escaped_key(key.strip("/")))
+
+
+def _refuse_other_kinds(place: str, name: str) -> None:
+    if name.lower().startswith("arn:"):
+        raise InputError(
+            f"The place '{place}' begins with an ARN, which is no name of a bucket: write the bucket's name, or the "
+            "alias of the access point, s3://NAME-…-s3alias/prefix (`aws s3control get-access-point` tells it)."
+        )
+    if name.lower().endswith(_ENDINGS):
+        what = next(text for ending, text in _OTHER_KINDS.items() if name.lower().endswith(ending))
+        raise InputError(f"'{name}' in the place '{place}' is {what}.")
 
 
 def _shared(place: str, rest: str, environ: Mapping[str, str]) -> Location:

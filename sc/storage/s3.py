@@ -44,10 +44,11 @@ def _ignores(place: str, header: str) -> StorageError:
 def configured_client() -> Client:
     """A client with the credentials, the region and the endpoint that this machine tells."""
     from sc.storage.s3_account import ConfiguredAccount
+    from sc.storage.s3_configured import ConfiguredSettings
     from sc.storage.s3_http import Connections
 
-    account = ConfiguredAccount()
-    return Client(account, Connections(account.ca_file, account.proxies))
+    account, settings = ConfiguredAccount(), ConfiguredSettings()
+    return Client(account, Connections(account.ca_file, account.proxies), settings=settings)
 
 
 class S3Storage:

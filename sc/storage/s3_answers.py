@@ -276,9 +276,38 @@ def _iso_time(text: bytes) -> float:
     return timegm((*map(int, numbers), 0, 0, 0, 0)) + float(seconds)
 
 
-def md5_header(body: bytes) -> str:
-    """The text of Content-MD5, which DeleteObjects demands."""
-    return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+def _has_md5() -> bool:
+    try:
+        hashlib.md5(b"", usedforsecurity=False)
+    except (ValueError, AttributeError):
+        return False
+    return True
+
+
+HAS_MD5 = _has_md5()
+"""False for a Python without its own MD5, whose OpenSSL has the FIPS provider and no other."""
+SHA256_PARTS = {"x-amz-checksum-algorithm": "SHA256"}
+"""What CreateMultipartUpload has to say where parts carry that checksum."""
+
+
+def is_aws(host: str) -> bool:
+    """Whether that is S3 itself, and none of the servers that speak its protocol."""
+    return host.partition(":")[0].endswith((".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"))
+
+
+def checksum_headers(body: bytes) -> dict[str, str]:
+    """Content-MD5."""
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    return {"content-md5": b64encode(digest).decode()}
+
+
+def sha256_header(sha256: str) -> dict[str, str]:
+    return {"x-amz-checksum-sha256": sha256_text(sha256)}
+
+
+def sha256_text(sha256: str) -> str:
+    """From hexadecimal digits to what S3 writes."""
+    return b64encode(bytes.fromhex(sha256)).decode()
 
 
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -299,11 +328,13 @@ def delete_failures(body: bytes) -> Iterator[tuple[str, str, str]]:
         yield element(found, "Key"), element(found, "Code"), element(found, "Message")
 
 
-def completion_body(tags: Sequence[str]) -> bytes:
-    """The body of CompleteMultipartUpload, of the parts' ETags in their order."""
+def completion_body(parts_: Sequence[tuple[str, str]]) -> bytes:
+    """The body of CompleteMultipartUpload, of the parts' ETags in their order, each with its SHA-256 or nothing."""
     parts = (
-        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(tag)}&quot;</ETag></Part>"
-        for number, tag in enumerate(tags, 1)
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(tag)}&quot;</ETag>"
+        + (f"<ChecksumSHA256>{sha256}</ChecksumSHA256>" if sha256 else "")
+        + "</Part>"
+        for number, (tag, sha256) in enumerate(parts_, 1)
     )
     head = '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     return (head + "".join(parts) + "</CompleteMultipartUpload>").encode()

@@ -15,13 +15,19 @@ from threading import Lock
 from typing import Callable, NamedTuple, Optional
 
 from sc.errors import StorageError
+from sc.s3_settings import NO_SETTINGS, Settings
 from sc.storage import s3_errors
 from sc.storage.s3_account import Account, Endpoint
 from sc.storage.s3_answers import (
+    HAS_MD5,
+    SHA256_PARTS,
     Verdict,
+    checksum_headers,
     element,
     error_code,
+    is_aws,
     server_time,
+    sha256_header,
     told_region,
     verdict,
 )
@@ -70,6 +76,8 @@ class Ask(NamedTuple):
     is_whole: Optional[Callable[[bytes], bool]] = None
     """Whether the body of a good answer is complete, where the body tells."""
     read_seconds: float = READ_SECONDS
+    sha256: str = ""
+    """Of the body, in hexadecimal digits, where the asker knows it."""
 
 
 class Answer(NamedTuple):
@@ -107,9 +115,16 @@ class Client:
     """Thread-safe."""
 
     def __init__(
-        self, account: Account, transport: Transport, timekeeping: Timekeeping = REAL_TIME
+        self,
+        account: Account,
+        transport: Transport,
+        timekeeping: Timekeeping = REAL_TIME,
+        settings: Callable[[], Settings] = lambda: NO_SETTINGS,
+        has_md5: bool = HAS_MD5,
     ) -> None:
         self._account, self._transport, self._time = account, transport, timekeeping
+        self._settings = settings
+        self.has_md5 = has_md5
         self._pace = Pace(timekeeping.monotonic)
         self._lock, self._meeting = Lock(), Lock()
         self._endpoints: dict[str, Endpoint] = {}
@@ -176,13 +191,14 @@ class Client:
             raise s3_errors.account_trouble(ask.purpose, error) from error
         path = encoded_path(f"{endpoint.path}/{ask.key}")
         query = encoded_query(ask.query)
+        digest = ask.sha256 or (hashlib.sha256(ask.body).hexdigest() if ask.body else EMPTY_SHA256)
         headers = signed_headers(
             ask.method,
             endpoint.host,
             path,
             query,
-            ask.headers,
-            hashlib.sha256(ask.body).hexdigest() if ask.body else EMPTY_SHA256,
+            {**ask.headers, **self._demanded(ask, digest)},
+            digest,
             keys,
             endpoint.region,
             self._time.wall() + self._skew_seconds,
@@ -194,6 +210,31 @@ class Client:
             CONNECT_SECONDS,
             ask.read_seconds if self._met else FIRST_READ_SECONDS,
         )
+
+    def sends_md5(self, bucket: str) -> bool:
+        """Whether what is stored there has Content-MD5 for its checksum: what Object Lock takes for objects and parts,
+        and what every server knows. R2 and B2 have refused `x-amz-checksum-…`.
+
+        To AWS itself goes the SHA-256 that is signed anyway, as a header of its own: MD5 takes 1.5 s per GB, more than
+        all the rest. Never behind the body, which Object Lock refuses (Altinity/clickhouse-backup#1363).
+        """
+        endpoint = self._endpoints.get(bucket)
+        return self.has_md5 and not (endpoint is not None and is_aws(endpoint.host))
+
+    def _demanded(self, ask: Ask, sha256: str) -> dict[str, str]:
+        """What a bucket may demand beside the signature: who pays, a checksum, encryption."""
+        settings = self._settings()
+        headers = settings.of_all()
+        is_new = ask.method == "PUT" and "partNumber" not in ask.query
+        if ask.method == "PUT":
+            md5 = self.sends_md5(ask.bucket)
+            headers.update(checksum_headers(ask.body) if md5 else sha256_header(sha256))
+        elif ask.method == "POST" and "uploads" in ask.query:
+            is_new = True
+            headers.update({} if self.sends_md5(ask.bucket) else SHA256_PARTS)
+        if is_new:
+            headers.update(settings.of_new_objects())
+        return headers
 
     def _endpoint(self, bucket: str) -> Endpoint:
         endpoint = self._endpoints.get(bucket)

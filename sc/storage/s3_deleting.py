@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 
 from sc.errors import StorageError
 from sc.storage import s3_errors
-from sc.storage.s3_answers import NOT_IN_XML, delete_body, delete_failures, md5_header
+from sc.storage.s3_answers import (
+    NOT_IN_XML,
+    checksum_headers,
+    delete_body,
+    delete_failures,
+    sha256_header,
+)
 from sc.storage.s3_client import Ask, Client
 from sc.storage.s3_errors import Purpose
 from sc.storage.s3_files import Target
@@ -43,7 +50,12 @@ def _delete_one(client: Client, target: Target) -> None:
 def _delete_many(client: Client, bucket: str, places: Mapping[str, str]) -> None:
     body = delete_body(list(places))
     purpose = Purpose(next(iter(places.values())), "removed", _ACTION)
-    headers = {"content-md5": md5_header(body), "content-type": "application/xml"}
+    sha256 = hashlib.sha256(body).hexdigest()
+    checksum = checksum_headers(body) if client.has_md5 else sha256_header(sha256)
+    headers = {
+        **checksum,
+        "content-type": "application/xml",
+    }  # this request demands a checksum everywhere
     answer = client.ask(Ask(purpose, "POST", bucket, "", {"delete": ""}, headers, body))
     if answer.body.strip() and b"DeleteResult" not in answer.body:
         raise StorageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from sc.errors import MissingError, OutageError, StorageError
@@ -106,6 +107,9 @@ def refusal(
 def _refusal(
     purpose: Purpose, bucket: str, status: int, code: str, message: str, header: str
 ) -> StorageError:
+    demand = _demand(purpose, bucket, status, code, message)
+    if demand:
+        return StorageError(demand)
     known = _SAME.get(code, code)
     if known == "KeyTooLongError" and len(purpose.place) > _LONGEST_TOLD:
         purpose = purpose._replace(place=f"{purpose.place[:_LONGEST_TOLD]}…")
@@ -121,14 +125,63 @@ def _refusal(
             f"{purpose.place} cannot be {purpose.done}, the storage refused {purpose.action} "
             f"({reason.rstrip('.')}): look that up in the storage's documentation."
         )
-    return kind(
-        sentence.format(
-            **purpose._asdict(),
-            bucket=bucket,
-            message=message or "it gave no reason.",
-            header=f" with {header}" if header else "",
-        )
+    text = sentence.format(
+        **purpose._asdict(),
+        bucket=bucket,
+        message=message or "it gave no reason.",
+        header=f" with {header}" if header else "",
     )
+    may_be_demand = known == "AccessDenied" and purpose.action == "s3:PutObject"
+    return kind(text + (_MAY_BE_DEMAND if may_be_demand else ""))
+
+
+_SETTING = (
+    "s3_encryption: AES256, or aws:kms with s3_kms_key, in the recipe, as SC_S3_ENCRYPTION and SC_S3_KMS_KEY, or as "
+    "sc_s3_encryption and sc_s3_kms_key in the AWS profile"
+)
+_MAY_BE_DEMAND = (
+    " If the bucket demands encryption: set s3_encryption in the recipe, or SC_S3_ENCRYPTION."
+)
+"""Of a bucket in another organization S3 does not tell which policy it was."""
+_DENIED_BY = re.compile(
+    r"explicit deny in (?:an? )?((?:resource-based|identity-based|service control|resource control|session|"
+    r"VPC endpoint) policy|permissions boundary)"
+)
+_KMS_ACTION = re.compile(r"kms:\w+")
+
+
+def _demand(purpose: Purpose, bucket: str, status: int, code: str, message: str) -> str:
+    """What a bucket, or its key, demands of whoever writes there; nothing for another refusal. AWS's words are from
+    docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
+    """
+    cannot, may_not = (f"{purpose.place} {word} not be {purpose.done}" for word in ("can", "may"))
+    cannot, told = cannot.replace("can not", "cannot"), message.rstrip(". ")
+    action = _KMS_ACTION.search(message)
+    if code.startswith(("KMS.", "Kms")):
+        return (
+            f"{cannot}, its key of KMS cannot be used ({code}: {told}): "
+            "correct s3_kms_key (SC_S3_KMS_KEY), or see to the key."
+        )
+    if action and status == 403:
+        return (
+            f"{may_not}: these credentials lack {action.group()} on the bucket's key of KMS ({told}): "
+            "have the key's policy and theirs allow it, or name another key as s3_kms_key (SC_S3_KMS_KEY)."
+        )
+    if purpose.action != "s3:PutObject":
+        return ""
+    if status == 400 and "server-side-encryption" in message.lower():
+        return f"{cannot}, the bucket {bucket} wants another encryption ({told}): set {_SETTING}."
+    if status == 400 and "Object Lock" in message and "hecksum" in message:
+        return f"{cannot}, its checksum does not arrive ({told}): look at the proxy on the way to the bucket {bucket}."
+    denied = _DENIED_BY.search(message) if status == 403 else None
+    if denied:
+        whose = denied.group(1)
+        whose = "the bucket's policy" if whose == "resource-based policy" else f"a {whose}"
+        return (
+            f"{may_not}: {whose} denies {purpose.action} to these credentials, or to what is not encrypted as it "
+            f"demands; for the latter set {_SETTING}."
+        )
+    return ""
 
 
 def no_answer(purpose: Purpose, url: str, reason: str, seconds: float, met: bool) -> OutageError:

@@ -7,6 +7,7 @@ Python's reader holds each of them twice.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from sc.storage.s3_answers import (
     completion_body,
     element,
     error_code,
+    sha256_text,
     tag_of,
     whole_number,
 )
@@ -61,8 +63,8 @@ def upload(
     ask = Ask(purpose, "POST", target.bucket, target.key, {"uploads": ""})
     upload_id = element(client.ask(ask._replace(headers=headers)).body, "UploadId")
     try:
-        tags = list(_sent_parts(client, ask, upload_id, source, size))
-        _complete(client, ask, upload_id, tags, size)
+        parts = list(_sent_parts(client, ask, upload_id, source, size))
+        _complete(client, ask, upload_id, parts, size)
     except BaseException:
         with suppress(StorageError):
             _abort(client, ask, upload_id)
@@ -87,10 +89,12 @@ def _abort(client: Client, ask: Ask, upload_id: str) -> None:
     client.ask(ask._replace(method="DELETE", query={"uploadId": upload_id}, expected=gone))
 
 
-def _sent_parts(client: Client, ask: Ask, upload_id: str, source: int, size: int) -> Iterator[str]:
+def _sent_parts(
+    client: Client, ask: Ask, upload_id: str, source: int, size: int
+) -> Iterator[tuple[str, str]]:
     step = part_bytes(size)
 
-    def send(number: int) -> str:
+    def send(number: int) -> tuple[str, str]:
         start = (number - 1) * step
         body = read_at(source, start, min(step, size - start))
         if len(body) < min(step, size - start):
@@ -99,22 +103,27 @@ def _sent_parts(client: Client, ask: Ask, upload_id: str, source: int, size: int
                 "try again when nothing writes to it any more."
             )
         query = {"partNumber": str(number), "uploadId": upload_id}
-        return tag_of(client.ask(ask._replace(method="PUT", query=query, body=body)).headers)
+        sha256 = hashlib.sha256(body).hexdigest()
+        part = ask._replace(method="PUT", query=query, body=body, sha256=sha256)
+        tag = tag_of(client.ask(part).headers)
+        return tag, "" if client.sends_md5(ask.bucket) else sha256_text(sha256)
 
     at_once = max(1, _AT_ONCE * PART_BYTES // step)
     return _in_order(send, range(1, -(-size // step) + 1), at_once)
 
 
-def _complete(client: Client, ask: Ask, upload_id: str, tags: list[str], size: int) -> None:
+def _complete(
+    client: Client, ask: Ask, upload_id: str, parts: list[tuple[str, str]], size: int
+) -> None:
     answer = client.ask(
         ask._replace(
             query={"uploadId": upload_id},
-            body=completion_body(tags),
+            body=completion_body(parts),
             expected=frozenset([404]),
             read_seconds=_COMPLETION_SECONDS,
         )
     )
-    if answer.status == 404 and not (answer.tries > 1 and _is_there(client, ask, len(tags), size)):
+    if answer.status == 404 and not (answer.tries > 1 and _is_there(client, ask, len(parts), size)):
         code = error_code(Response(answer.status, answer.headers, answer.body))
         raise StorageError(
             f"{ask.purpose.place} cannot be written, the storage lost the parts of it that it "

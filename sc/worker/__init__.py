@@ -35,6 +35,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
+from sc import s3_settings
 from sc.errors import ExitCode, ScError
 from sc.executor import Ending, Plan, tree
 from sc.executor.gpus import find_gpus
@@ -174,6 +175,7 @@ def _prepared(
     if desk.job is None or desk.is_stopping() or signals:
         yield None
         return
+    s3_settings.adopt(desk.job.s3, os.environ)  # for the processes that store its outputs
     home = _begin(desk.job, here)
     tree.adopt_orphans()  # should somebody kill the preparation's process
     preparation = Preparation(here.open_storage, job_url, desk.job, home, here.look_up)

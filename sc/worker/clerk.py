@@ -12,14 +12,15 @@ the desk stops by itself what was not renewed in time (see `Held`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from typing import Optional
 
-from sc import paths
+from sc import paths, s3_settings
 from sc.claims import Claim
-from sc.errors import MissingError, ScError, StorageError
+from sc.errors import InputError, MissingError, ScError, StorageError
 from sc.halting import Stop
 from sc.staging import UnreadablePartError, gone, read_job
 from sc.storage import Storage
@@ -88,8 +89,9 @@ class Clerk:
         """Read what the job is; the outbox then has a JobFound or a Refused."""
         try:
             job = read_job(self._storage, self._job_url)
+            s3_settings.adopt(job.s3, os.environ)
             self._storage.check_conditions(self._job_url)
-        except StorageError as error:
+        except (InputError, StorageError) as error:
             self.outbox.append(messages.Refused(str(error)))
             self.is_finished = True
             return

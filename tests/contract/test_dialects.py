@@ -10,7 +10,9 @@ import pytest
 from sc.errors import StorageError
 from sc.paths import join
 from sc.storage import Storage, open_storage
+from sc.storage.places import resolve
 from sc.storage.s3 import configured_client
+from sc.storage.s3_account import ConfiguredAccount
 from sc.storage.s3_errors import Purpose
 from sc.storage.s3_listing import objects
 from tests.contract.test_storage import ODD_NAMES, names
@@ -112,3 +114,19 @@ def test_credentials_that_are_not_known_are_not_refused_for_good(
     with pytest.raises(StorageError, match="not known") as refused:
         open_storage().put(f"s3://{bucket}/a", b"")
     assert not refused.value.is_final
+
+
+def test_alias_of_an_access_point_is_addressed_as_a_bucket_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alias = "my-access-point-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias"
+    assert resolve(f"s3://{alias}/a/b", {}) == (alias, "a/b")
+    for name, value in (("AWS_CONFIG_FILE", "/dev/null"), ("AWS_DEFAULT_REGION", "us-west-2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    found = ConfiguredAccount().endpoint(alias)
+    assert (found.url, found.path) == (f"https://{alias}.s3.us-west-2.amazonaws.com", "")
+    assert found.region == "us-west-2"

@@ -76,3 +76,5 @@ def test_requests_are_signed_as_botocore_signs_them() -> None:
 def test_a_key_at_the_top_of_a_bucket_has_no_empty_folder() -> None:
     job = {"s3_endpoint": "http://s3/", "bucket": "b", "key": ""}
     assert courier.object_url(job, "sc.pyz") == "http://s3/b/sc.pyz"
+    access_point = {"s3_endpoint": "https://p-s3alias.s3", "bucket": "", "key": "k"}
+    assert courier.object_url(access_point, "sc.pyz") == "https://p-s3alias.s3/k/sc.pyz"

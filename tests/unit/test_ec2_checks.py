@@ -9,7 +9,7 @@ import pytest
 
 from sc.errors import CloudError, InputError
 from sc.fleets import Launch
-from sc.fleets.ec2_checks import check, gpu_problems
+from sc.fleets.ec2_checks import check, courier_address, gpu_problems
 from sc.fleets.ec2_requests import Image, Place, Plan
 from sc.model import GpuNeeds, Recipe
 from tests.fakes.aws import FakeAws, refused
@@ -60,7 +60,56 @@ def test_machines_are_told_where_things_are_and_no_secret() -> None:
             "AWS_REGION": "eu-west-1",
             "AWS_ENDPOINT_URL_S3": "http://s3.lan",
         },
+        "s3_headers": {},
+        "s3_new_headers": {},
     }
+
+
+def test_machines_are_told_what_the_bucket_demands() -> None:
+    launch = Launch(
+        URL,
+        Recipe("job", ("r6a.xlarge",)),
+        1,
+        "/sc.pyz",
+        "a" * 64,
+        {
+            "SC_S3_ENCRYPTION": "aws:kms",
+            "SC_S3_KMS_KEY": "alias/team",
+            "SC_S3_REQUEST_PAYER": "requester",
+        },
+    )
+    text = check(FakeAws(), launch, {}).user_data
+    (line,) = [line for line in text.splitlines() if line.startswith('{"job_url"')]
+    told = json.loads(line)
+    assert told["environment"]["SC_S3_KMS_KEY"] == "alias/team"
+    assert told["s3_headers"] == {"x-amz-request-payer": "requester"}
+    assert told["s3_new_headers"] == {
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "alias/team",
+    }
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket", "address"),
+    [
+        ("https://s3.eu-west-1.amazonaws.com", "b", ("https://s3.eu-west-1.amazonaws.com", "b")),
+        (
+            "https://s3.eu-west-1.amazonaws.com",
+            "p-1-s3alias",
+            ("https://p-1-s3alias.s3.eu-west-1.amazonaws.com", ""),
+        ),
+        (
+            "https://s3.cn-north-1.amazonaws.com.cn",
+            "p-1-s3alias",
+            ("https://p-1-s3alias.s3.cn-north-1.amazonaws.com.cn", ""),
+        ),
+        ("http://127.0.0.1:8333", "p-1-s3alias", ("http://127.0.0.1:8333", "p-1-s3alias")),
+    ],
+)
+def test_courier_asks_an_access_point_by_its_host(
+    endpoint: str, bucket: str, address: tuple[str, str]
+) -> None:
+    assert courier_address(endpoint, bucket) == address
 
 
 @pytest.mark.parametrize(
