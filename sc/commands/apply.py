@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sc import commands_folder, paths, s3_settings
 from sc.commands.arguments import add_max_failures, add_on_end
 from sc.commands.following import after_start, follow, follow_started
-from sc.commands.starting import Work, check_gpus, check_here, check_sync, intend, start
+from sc.commands.starting import (
+    Work,
+    check_gpus,
+    check_here,
+    check_sync,
+    intend,
+    start,
+    tell_keys,
+)
 from sc.commands.voice import command_line, say, tell
 from sc.commands.watch import followed_by_url
 from sc.errors import ExitCode, InputError
@@ -90,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     with TemporaryDirectory(prefix="sc-") as packing:
         intended = intend(found.file.recipe, found.work, storage, packing)
         if args.start:
+            tell_keys(found.file.recipe, args.wait)
             start(intended, _contents(found), tell)
     if args.start and args.wait:
         return follow_started(intended, args, args.recipe)

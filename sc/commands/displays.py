@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 from sc import reports
 from sc.commands.progress import Progress
 from sc.commands.voice import hand_over, is_terminal, mutter, result, say
+from sc.storage.question import is_asked
 
 if TYPE_CHECKING:
     from sc.job_state import Worker
@@ -57,6 +58,8 @@ class Screen:
     def show(self, view: View, exit_code: Optional[int] = None) -> None:
         from sc.screen import draw
 
+        if is_asked() and exit_code is None:
+            return
         size = shutil.get_terminal_size((80, 24))
         drawn = draw(view, size.columns - 1, size.lines - 1)
         lines = "".join(f"{self._styled(line)}{_TO_END_OF_LINE}\r\n" for line in drawn)

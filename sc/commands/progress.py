@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sc.commands.voice import mutter, say, width
 from sc.reports import printable
+from sc.storage.question import is_asked
 
 REDRAW_SECONDS = 0.5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -24,6 +25,8 @@ class Progress:
         """The state of things after so many seconds; returns in how many to come again."""
         if self._is_quiet:
             return LONGEST_PAUSE_SECONDS
+        if self._on_terminal and is_asked():
+            return REDRAW_SECONDS
         if self._on_terminal:
             mutter(_CLEAR + printable(text)[: max(width() - 1, 1)])
             self._is_drawn = True

@@ -13,7 +13,7 @@ from sc.commands.arguments import add_max_failures, add_on_end, at_least
 from sc.commands.cutting import Cut, prepare, write
 from sc.commands.following import after_start, follow_started, recipe_of
 from sc.commands.longest import add_keep_order, tell_order
-from sc.commands.starting import Intended, Work, check_here, intend, start
+from sc.commands.starting import Intended, Work, check_here, intend, start, tell_keys
 from sc.commands.voice import command_line, result, say, tell
 from sc.errors import ExitCode, ScError
 from sc.widths import Widths
@@ -121,7 +121,10 @@ def _intended(
         os.getcwd(),
         Widths(batch.width, cut.file.width),
     )
-    return intend(cut.file.recipe, work, storage, packing)
+    intended = intend(cut.file.recipe, work, storage, packing)
+    if not args.dry_run:
+        tell_keys(cut.file.recipe, args.wait)
+    return intended
 
 
 def _write_and_start(args: argparse.Namespace, cut: Cut, intended: Optional[Intended]) -> None:

@@ -132,6 +132,25 @@ def _s3_settings(storage: Storage, url: str) -> Mapping[str, str]:
     return found
 
 
+def tell_keys(recipe: Recipe, is_waiting: bool) -> None:
+    """Before a start: whose workers outlive us, and can store nothing beyond the end of keys that need a person."""
+    if is_waiting or not recipe.is_local:
+        return
+    from sc.reports import duration
+    from sc.storage.s3_keys import validity
+    from sc.storage.s3_sessions import cli_call
+
+    found = validity()
+    if found is not None:
+        left = max(0.0, found.ends - time.time())
+        at = time.strftime("%H:%M", time.localtime(found.ends))
+        tell(
+            f"the AWS keys of this job's workers end at {at}, in {duration(left)}, and others need a code: with --wait "
+            "sc asks for it; without, what runs then print and make waits on this machine until somebody here has "
+            f"called `{cli_call()}`"
+        )
+
+
 def _program_for(recipe: Recipe) -> str:
     """Raises InputError where machines would need a sc.pyz, and there is none."""
     program = own_program()

@@ -56,8 +56,19 @@ def run(args: argparse.Namespace) -> int:
     from sc.worker import work
     from sc.worker.identity import NoSite
 
-    worked = work(absolute(args.job_url), _surroundings(args.fleet, "local", NoSite))
+    job_url = absolute(args.job_url)
+    _get_keys_from_one_process(job_url, args.fleet)
+    worked = work(job_url, _surroundings(args.fleet, "local", NoSite))
     return _tell(worked)
+
+
+def _get_keys_from_one_process(job_url: str, fleet: str) -> None:
+    """Before any fork: AWS keys that have to be fetched are to be fetched once."""
+    from sc.storage import open_storage, s3_keys
+
+    handed = s3_keys.take_over() if fleet == "local" else None
+    if handed is not None or open_storage().local_path(job_url) is None:
+        s3_keys.begin(handed)
 
 
 def _work_on_ec2(job_url: str) -> int:
@@ -65,6 +76,7 @@ def _work_on_ec2(job_url: str) -> int:
     from sc.worker import work
 
     here = InstanceSide.on_this_machine(job_url)
+    _get_keys_from_one_process(job_url, "ec2")
     worked = work(
         job_url,
         _surroundings("ec2", here.kind, lambda: OnEc2(here), here.id),

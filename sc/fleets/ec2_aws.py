@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Optional, Protocol
 
 from sc.errors import CloudError, InputError, ScError
 from sc.storage.aws_keys import unusable
+from sc.storage.s3_errors import CODE_ERROR
 
 
 class Call(NamedTuple):
@@ -95,8 +96,10 @@ class Boto3:
             warnings.filterwarnings("ignore", message="Boto3 will no longer support Python")
             import boto3
 
+            from sc.storage import s3_keys
+
             with _Translated(Call("sts", "connect", {})):
-                self._session = boto3.session.Session()
+                self._session = boto3.session.Session(botocore_session=s3_keys.session())
         return self._session
 
     def _client(self, service: str, region: Optional[str] = None) -> Any:
@@ -235,6 +238,8 @@ def unreached(call: Call, kind: str, text: str) -> str:
         "TokenRetrievalError",
     ):
         return f"Your AWS credentials cannot be used: {text}. Look at AWS_PROFILE, or run `aws sso login`."
+    if kind in (CODE_ERROR, "ClientError"):  # the latter is STS's, SSO's
+        return f"Your AWS credentials cannot be had: {text}."
     if kind in ("ConfigParseError", "ConfigNotFound"):
         return f"AWS could not be asked ({permission(call)}): {text}. Repair that file."
     if kind == "BadEndpoint":

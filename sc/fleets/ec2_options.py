@@ -105,9 +105,11 @@ def _client(environment: Mapping[str, str], region: Optional[str]) -> Any:
     import boto3
     from botocore.config import Config
 
+    from sc.storage import s3_keys
+
     config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10)
     chosen = region or environment.get("AWS_REGION") or None
-    session = boto3.session.Session(region_name=chosen)
+    session = boto3.session.Session(region_name=chosen, botocore_session=s3_keys.session())
     refuse_unusable_keys(session)
     return session.client("ec2", config=config)
 

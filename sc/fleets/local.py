@@ -15,7 +15,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Callable, NamedTuple, Optional
 
 from sc import paths
@@ -162,13 +162,13 @@ class LocalFleet:
     def _start(self, launch: Launch) -> int:
         how = [launch.program] if launch.program else ["-m", "sc"]
         command = [sys.executable, *how, "work", launch.job_url, "--fleet", "local"]
-        with tempfile.TemporaryFile(prefix="sc-log-") as log:
+        with tempfile.TemporaryFile(prefix="sc-log-") as log, _stdin() as stdin:
             pid = os.posix_spawn(
                 sys.executable,
                 command,
                 {**self._environment, **launch.environment},
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, stdin, 0),
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
                 ],
@@ -198,6 +198,25 @@ class LocalFleet:
                 if os.waitpid(pid, os.WNOHANG)[0] == 0:
                     continue
             self._started.remove(pid)
+
+
+@contextmanager
+def _stdin() -> Iterator[int]:
+    """Of a worker: the AWS keys that were fetched for us, which it takes up at once, or nothing."""
+    from sc.storage.s3_keys import hand_over
+
+    handed = hand_over()
+    if handed is None:
+        with open(os.devnull, "rb") as nothing:
+            yield nothing.fileno()
+        return
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, handed)
+        os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
 
 
 def find(job: Optional[str] = None, proc: str = "/proc") -> list[Process]:

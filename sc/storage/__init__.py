@@ -13,6 +13,9 @@ from typing import NamedTuple, Optional, Protocol
 
 from sc.widths import OPEN, Width
 
+FIRST_PROCESS = os.getpid()
+"""The one that the user has started: others are forks of it."""
+
 
 class Entry(NamedTuple):
     """What a listing or `stat` tells of one object."""

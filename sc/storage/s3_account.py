@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, NamedTuple, Optional, Protocol
 from urllib.parse import urlsplit
 
+from sc.storage import s3_keys
 from sc.storage.aws_keys import trimmed, unusable
 from sc.storage.s3_signing import Keys
 
@@ -52,7 +53,7 @@ class ConfiguredAccount:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._session = _session()
+        self._session = s3_keys.session()
         self._clients: dict[Optional[str], Any] = {}
         self._credentials: Any = None
         self._sound: Optional[Keys] = None
@@ -94,7 +95,8 @@ class ConfiguredAccount:
 
     def forget_keys(self) -> None:
         with self._lock:
-            self._session, self._credentials, self._clients = _session(), None, {}
+            s3_keys.forget()
+            self._session, self._credentials, self._clients = s3_keys.session(), None, {}
 
     def ca_file(self) -> str:
         """The file with the certificates to trust."""
@@ -118,9 +120,3 @@ class ConfiguredAccount:
                 "s3", region_name=region, config=Config(signature_version="s3v4")
             )
         return self._clients[region]
-
-
-def _session() -> Any:
-    import botocore.session
-
-    return botocore.session.Session()

@@ -54,9 +54,12 @@ _PASSING_ACCOUNT_TROUBLE = frozenset(
         "ReadTimeoutError",
         "EndpointConnectionError",
         "ConnectionClosedError",
+        *("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError"),
+        s3_errors.CODE_ERROR,
     ]
 )
-"""In the middle of work: an instance's metadata service that does not answer for a moment."""
+"""In the middle of work: an instance's metadata service that does not answer for a moment, or somebody who has to log
+in again, or to type a code."""
 _NOTHING: Mapping[str, str] = {}
 USER_AGENT = "sc"
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from sc.errors import MissingError, OutageError, StorageError
 
+CODE_ERROR = "MfaCodeError"
+"""The kind of what is wrong with a code of an MFA device. Its text has the next step."""
 _CREDENTIALS = (
     "run `aws configure` or `aws sso login`, set AWS_PROFILE, or give this machine an instance role"
 )
@@ -219,6 +221,8 @@ def account_trouble(purpose: Purpose, error: Exception) -> StorageError:
     start = f"{purpose.place} cannot be {purpose.done}, "
     if kind == "NoCredentialsError":
         return StorageError(f"{start}there are no AWS credentials: {_CREDENTIALS}.")
+    if kind == CODE_ERROR:
+        return StorageError(f"{start}{text}.")
     if kind == "PartialCredentialsError":
         return StorageError(
             f"{start}the AWS credentials are not complete ({text}): "
