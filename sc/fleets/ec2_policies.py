@@ -173,6 +173,7 @@ _STEER_GROUP = (
     "autoscaling:SuspendProcesses",
     "autoscaling:PutScheduledUpdateGroupAction",
     "autoscaling:SetDesiredCapacity",
+    "autoscaling:TerminateInstanceInAutoScalingGroup",
     "autoscaling:DeleteAutoScalingGroup",
 )
 _END_ALL = (*_REMOVE, "ec2:TerminateInstances", "ec2:GetConsoleOutput")
