@@ -14,6 +14,7 @@ from sc.errors import CloudError, ExitCode, InputError
 if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.fleets import Machine
+    from sc.fleets.ec2 import Survey
     from sc.fleets.ec2_found import Found
 
 EXAMPLES = """
@@ -25,8 +26,9 @@ Examples:
   sc ps --json                a list of objects, for a script
 
 Workers of this machine are found among its processes, machines of EC2 by the tag sc:job: so also
-those that somebody else started, or that a killed `sc` left behind. The cost is that of the
-machines alone, as far as you may ask for prices.
+those that somebody else started, or that a killed `sc` left behind. A machine that has the tag from
+elsewhere is named on stderr, and is not of the list. The cost is that of the machines alone, as far as
+you may ask for prices.
 """
 
 _HEADERS = ("job", "machine", "type", "state", "age", "cost")
@@ -47,7 +49,8 @@ def add_parser(subparsers: Subparsers) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List. What is left of a job without machines is told on stderr, and so is why EC2 could not be asked.
+    """List. What is left of a job without machines is told on stderr, and so are machines that only carry the tag, and
+    why EC2 could not be asked.
 
     3 if it did not answer a person who has credentials: then an empty list does not mean that nothing runs.
     """
@@ -56,10 +59,12 @@ def run(args: argparse.Namespace) -> int:
 
     code = ExitCode.OK
     machines = list(LocalFleet(os.environ).list(args.job))
-    remains: Sequence[Found] = ()
+    remarks: list[str] = []
     try:
-        found, remains = _on_ec2(args)
-        machines += found
+        found = _on_ec2(args)
+        machines += found.machines
+        remarks += [remark(one) for one in found.remains]
+        remarks += [stray_remark(found.strays, found.region)] if found.strays else []
     except (CloudError, InputError) as error:
         say(f"sc: without machines of EC2: {error}")
         if isinstance(error, AwsRefused) and not error.has_no_credentials:
@@ -69,17 +74,28 @@ def run(args: argparse.Namespace) -> int:
         _tell_json(shown)
     else:
         _tell_table(shown, time.time())
-    for line in [*stopped_remarks(machines), *map(remark, remains)]:
+    for line in [*stopped_remarks(machines), *remarks]:
         say(line)
     return code
 
 
-def _on_ec2(args: argparse.Namespace) -> tuple[Sequence[Machine], Sequence[Found]]:
-    """Machines, and what is left of jobs that have none."""
+def _on_ec2(args: argparse.Namespace) -> Survey:
     from sc.fleets.ec2 import Ec2Fleet
 
-    fleet = Ec2Fleet(args.region, os.environ)
-    return fleet.list(args.job), fleet.remains(args.job)
+    return Ec2Fleet(args.region, os.environ).survey(args.job)
+
+
+def stray_remark(strays: Sequence[Machine], region: str) -> str:
+    """One line on machines that carry the tag sc:job and are of no job."""
+    ids = [machine.id for machine in strays]
+    is_one = len(ids) == 1
+    carry, it, cost = ("carries", "it", "costs") if is_one else ("carry", "them", "cost")
+    belong, they = ("belongs", "it") if is_one else ("belong", "they")
+    end = f"aws --region {region} ec2 terminate-instances --instance-ids {' '.join(ids)}"
+    return (
+        f"sc: {', '.join(ids)} {carry} the tag sc:job but {belong} to no job that sc has started: `sc stop` leaves "
+        f"{it} alone, and {they} {cost} money. If nobody needs {it}: {end}"
+    )
 
 
 def stopped_remarks(machines: Sequence[Machine]) -> Iterator[str]:

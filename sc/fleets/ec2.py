@@ -9,15 +9,23 @@ list (ec2_found, ec2_prices)      stop (ec2_remove)
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Callable, Optional
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Callable, NamedTuple, Optional
 
 from sc.errors import CloudError
 from sc.fleets import Launch, Machine, Tell
 from sc.fleets.ec2_aws import Aws, Boto3
 from sc.fleets.ec2_checks import check
 from sc.fleets.ec2_follow import Following
-from sc.fleets.ec2_found import Found, ended_at, find_by_name, find_jobs, find_one
+from sc.fleets.ec2_found import (
+    Found,
+    ended_at,
+    find_by_name,
+    find_everything,
+    find_jobs,
+    find_one,
+    machine,
+)
 from sc.fleets.ec2_launch import launch, refuse_if_running
 from sc.fleets.ec2_prices import Prices
 from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
@@ -26,6 +34,17 @@ from sc.storage import Storage
 
 LEAVE_SECONDS = 90.0
 """How long `stop` lets workers save what their runs printed before their machines are ended."""
+
+
+class Survey(NamedTuple):
+    """What there is on EC2, for somebody who looks."""
+
+    machines: Sequence[Machine]
+    remains: Sequence[Found]
+    """Of jobs that have no machine any more: it costs nothing, and `stop` removes it."""
+    strays: Sequence[Machine]
+    """Machines that carry the tag of jobs and are of none: they cost money, and `stop` does not end them."""
+    region: str
 
 
 class Ec2Fleet:
@@ -74,16 +93,22 @@ class Ec2Fleet:
         raise CloudError("\n".join([trouble, *left]))
 
     def list(self, job: Optional[str] = None) -> Sequence[Machine]:
+        return self._machines(find_jobs(self._aws, job))
+
+    def survey(self, job: Optional[str] = None) -> Survey:
+        everything = find_everything(self._aws, job)
+        return Survey(
+            self._machines(everything.jobs),
+            [one for one in everything.jobs if not one.alive and not one.is_nothing],
+            [machine(instance, "", "") for instance in everything.strays],
+            self._aws.region,
+        )
+
+    def _machines(self, jobs: Iterable[Found]) -> Sequence[Machine]:
         return [
             machine._replace(dollars=self._prices.so_far(instance, ended_at(instance)))
-            for found in find_jobs(self._aws, job)
+            for found in jobs
             for machine, instance in zip(found.machines(), found.instances)
-        ]
-
-    def remains(self, job: Optional[str] = None) -> Sequence[Found]:
-        """What is left of jobs that have no machine any more: it costs nothing, and `stop` removes it."""
-        return [
-            found for found in find_jobs(self._aws, job) if not found.alive and not found.is_nothing
         ]
 
     def one(self, job: str) -> Optional[Found]:

@@ -1,25 +1,32 @@
-"""What there is of a job on AWS: found by its tag, or by the name that its URL gives it."""
+"""What there is of a job on AWS: found by its tag, or by the name that its URL gives it.
+
+What carries the tag and is not called as its tags say (`ec2_names.is_ours`) belongs to somebody else: it is told of,
+and nothing is done to it.
+"""
 
 from __future__ import annotations
 
 import calendar
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from sc.errors import InputError
 from sc.fleets import Machine
 from sc.fleets.ec2_aws import Aws, Call
 from sc.fleets.ec2_names import (
+    GROUP_TAG,
     JOB_TAG,
     URL_TAG,
     from_tag_list,
     group_name,
+    is_ours,
     url_from_tag,
 )
 
+_TAGGED: list[dict[str, Any]] = [{"Name": "tag-key", "Values": [JOB_TAG]}]
 _STATES = {
     "pending": "pending",
     "running": "running",
@@ -28,7 +35,6 @@ _STATES = {
     "stopped": "stopped",
     "terminated": "ended",
 }
-_GROUP_TAG = "aws:autoscaling:groupName"
 
 
 @dataclass
@@ -41,14 +47,16 @@ class Found:
     group: Optional[dict[str, Any]] = None
     """As DescribeAutoScalingGroups tells it; None if there is no group (any more)."""
     instances: list[dict[str, Any]] = field(default_factory=list)
-    """As DescribeInstances tells them, terminated ones included."""
+    """As DescribeInstances tells them, terminated ones included. Each carries our tags itself."""
+    foreign: list[str] = field(default_factory=list)
+    """The ids of instances alive that somebody has put into the group; only `find_by_name` looks for them."""
     has_template: bool = False
     security_groups: list[str] = field(default_factory=list)
 
     @property
     def alive(self) -> list[str]:
         """The ids of instances that are not terminated yet."""
-        return [i["InstanceId"] for i in self.instances if i["State"]["Name"] != "terminated"]
+        return [i["InstanceId"] for i in self.instances if is_alive(i)]
 
     @property
     def is_nothing(self) -> bool:
@@ -57,6 +65,19 @@ class Found:
 
     def machines(self) -> list[Machine]:
         return [machine(instance, self.job, self.job_url) for instance in self.instances]
+
+
+class Everything(NamedTuple):
+    """All in one account and region that carries our tag, or that of it which was asked for."""
+
+    jobs: list[Found]
+    """In the order of their names."""
+    strays: list[dict[str, Any]]
+    """Instances alive that carry the tag and are none of a job's: as DescribeInstances tells them."""
+
+
+def is_alive(instance: dict[str, Any]) -> bool:
+    return bool(instance["State"]["Name"] != "terminated")
 
 
 def machine(instance: dict[str, Any], job: str, job_url: str) -> Machine:
@@ -87,19 +108,29 @@ def ended_at(instance: dict[str, Any]) -> Optional[float]:
 
 def find_by_name(aws: Aws, name: str) -> Found:
     """What there is under this name of a group; it may be nothing. Four requests."""
-    for found in _find(aws, name):
-        if found.name == name:
-            return found
-    return Found(name)
+    search = _Search(aws, name)
+    found = next((one for one in search.jobs() if one.name == name), Found(name))
+    found.foreign = [instance["InstanceId"] for instance in search.strays]
+    return found
+
+
+def find_everything(aws: Aws, job: Optional[str] = None) -> Everything:
+    """Of every job in the account and region; of those with one name; or, if `job` is a URL, of that one."""
+    search = _Search(aws, None)
+    jobs = search.jobs()
+    if job is None:
+        return Everything(jobs, search.strays)
+    name, job = (group_name(job), job.rstrip("/")) if "/" in job else ("", job)
+    meant = [found for found in jobs if (found.name == name if name else found.job == job)]
+    return Everything(meant, [one for one in search.strays if job in _job_of(one)])
 
 
 def find_jobs(aws: Aws, job: Optional[str] = None) -> list[Found]:
-    """What there is of every job in the account and region, in the order of names; of those with one name; or, if
-    `job` is a URL, of that one."""
+    """As `find_everything`, in fewer and smaller answers if `job` is a URL."""
     if job is not None and "/" in job:
         found = find_by_name(aws, group_name(job))
         return [] if found.is_nothing and not found.instances else [found]
-    return [found for found in _find(aws, None) if job is None or found.job == job]
+    return find_everything(aws, job).jobs
 
 
 def find_one(aws: Aws, job: str) -> Found:
@@ -113,41 +144,72 @@ def find_one(aws: Aws, job: str) -> Found:
     return candidates[0] if candidates else Found("", job)
 
 
-def _find(aws: Aws, name: Optional[str]) -> list[Found]:
-    """With a name only that one is asked for, in four requests; else everything that carries our tag."""
-    everything: dict[str, Found] = {}
+def _job_of(instance: dict[str, Any]) -> tuple[str, str]:
+    tags = from_tag_list(instance)
+    return tags.get(JOB_TAG, ""), url_from_tag(tags.get(URL_TAG, ""))
 
-    def note(key: str, tags: Iterable[dict[str, Any]]) -> Found:
+
+@dataclass
+class _Search:
+    """With a name only that one is asked for; else everything that carries our tag."""
+
+    aws: Aws
+    name: Optional[str]
+    strays: list[dict[str, Any]] = field(default_factory=list)
+    _found: dict[str, Found] = field(default_factory=dict)
+
+    def jobs(self) -> list[Found]:
+        """What is ours, in the order of names."""
+        for group in self._groups():
+            found = self._note(group["AutoScalingGroupName"], group.get("Tags", []))
+            if found is not None:
+                found.group = group
+        self._instances()
+        self._templates()
+        return [self._found[key] for key in sorted(self._found)]
+
+    def _note(self, name: str, tags: Iterable[dict[str, Any]]) -> Optional[Found]:
+        """The entry for what is called so, or None for a stranger's that has copied our tag."""
         values = from_tag_list({"Tags": tags})
-        found = everything.setdefault(key, Found(key))
+        if not is_ours(name, values):
+            return None
+        found = self._found.setdefault(name, Found(name))
         found.job = found.job or values.get(JOB_TAG, "")
         found.job_url = found.job_url or url_from_tag(values.get(URL_TAG, ""))
         return found
 
-    tagged: Sequence[dict[str, Any]] = [{"Name": "tag-key", "Values": [JOB_TAG]}]
-    asked: dict[str, Any] = {"AutoScalingGroupNames": [name]} if name else {"Filters": tagged}
-    for group in aws.pages(
-        Call("autoscaling", "describe_auto_scaling_groups", asked), "AutoScalingGroups"
-    ):
-        note(group["AutoScalingGroupName"], group.get("Tags", [])).group = group
-    of_group = [{"Name": f"tag:{_GROUP_TAG}", "Values": [name]}] if name else tagged
-    for reservation in aws.pages(
-        Call("ec2", "describe_instances", {"Filters": of_group}), "Reservations"
-    ):
-        for instance in reservation["Instances"]:
-            key = from_tag_list(instance).get(_GROUP_TAG)
-            if key:  # no tag of a group: a stranger's instance that copied our tag
-                note(key, instance["Tags"]).instances.append(instance)
-    template_filter = [{"Name": "launch-template-name", "Values": [name]}] if name else []
-    for template in aws.pages(
-        Call("ec2", "describe_launch_templates", {"Filters": [*tagged, *template_filter]}),
-        "LaunchTemplates",
-    ):
-        note(template["LaunchTemplateName"], template.get("Tags", [])).has_template = True
-    group_filter = [{"Name": "group-name", "Values": [name]}] if name else []
-    for group in aws.pages(
-        Call("ec2", "describe_security_groups", {"Filters": [*tagged, *group_filter]}),
-        "SecurityGroups",
-    ):
-        note(group["GroupName"], group.get("Tags", [])).security_groups.append(group["GroupId"])
-    return [everything[key] for key in sorted(everything)]
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        asked: dict[str, Any] = (
+            {"AutoScalingGroupNames": [self.name]} if self.name else {"Filters": _TAGGED}
+        )
+        call = Call("autoscaling", "describe_auto_scaling_groups", asked)
+        return self.aws.pages(call, "AutoScalingGroups")
+
+    def _instances(self) -> None:
+        """All of a group that is asked for by its name, since AWS marks also those that are put into it by hand."""
+        of_group = [{"Name": f"tag:{GROUP_TAG}", "Values": [self.name]}]
+        asked = {"Filters": of_group if self.name else _TAGGED}
+        call = Call("ec2", "describe_instances", asked)
+        for reservation in self.aws.pages(call, "Reservations"):
+            for instance in reservation["Instances"]:
+                tags = instance.get("Tags", [])
+                found = self._note(from_tag_list(instance).get(GROUP_TAG, ""), tags)
+                if found is not None:
+                    found.instances.append(instance)
+                elif is_alive(instance):
+                    self.strays.append(instance)
+
+    def _templates(self) -> None:
+        """And security groups, which a job had for itself until release 0.1.0."""
+        named = [{"Name": "launch-template-name", "Values": [self.name]}] if self.name else []
+        call = Call("ec2", "describe_launch_templates", {"Filters": [*_TAGGED, *named]})
+        for template in self.aws.pages(call, "LaunchTemplates"):
+            found = self._note(template["LaunchTemplateName"], template.get("Tags", []))
+            if found is not None:
+                found.has_template = True
+        named = [{"Name": "group-name", "Values": [self.name]}] if self.name else []
+        call = Call("ec2", "describe_security_groups", {"Filters": [*_TAGGED, *named]})
+        for group in self.aws.pages(call, "SecurityGroups"):
+            found = self._note(group["GroupName"], group.get("Tags", []))
+            if found is not None:
+                found.security_groups.append(group["GroupId"])

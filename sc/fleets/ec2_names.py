@@ -7,6 +7,7 @@ or `sc stop` on another laptop. Nothing has to be remembered anywhere.
 from __future__ import annotations
 
 import hashlib
+import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -14,6 +15,8 @@ from typing import Any, Optional
 JOB_TAG = "sc:job"
 """Carries the job's name; whatever bears it was made by `sc`."""
 URL_TAG = "sc:url"
+GROUP_TAG = "aws:autoscaling:groupName"
+"""AWS itself puts it on each instance of a group; nobody else can."""
 PROFILE = "sc-machine"
 """The instance profile, and its role, that `sc setup` makes and a recipe has by default."""
 
@@ -28,6 +31,20 @@ def group_name(job_url: str) -> str:
     """
     url = job_url.rstrip("/")
     return f"sc-{job_name(url)}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def is_ours(name: str, tags: Mapping[str, str]) -> bool:
+    """Whether what has this name and these tags was made for a job: its tags say that it has to be called so.
+
+    Tags alone prove nothing, since they are copied: from an instance to its image, from a template to another one.
+    For an instance `name` is that of its group. A URL that is too long for a tag leaves the job's name only.
+    """
+    job, url = tags.get(JOB_TAG), url_from_tag(tags.get(URL_TAG, ""))
+    if job is None:
+        return False
+    if url:
+        return job == job_name(url) and name == group_name(url)
+    return re.fullmatch(rf"sc-{re.escape(job)}-[0-9a-f]{{8}}", name) is not None
 
 
 def job_name(job_url: str) -> str:
@@ -46,7 +63,8 @@ def url_from_tag(text: str) -> str:
 
 def tags(job_url: str, own: Mapping[str, str]) -> dict[str, str]:
     """The tags of everything made for a job: the user's own, and ours, which win."""
-    ours = {"Name": f"sc {job_name(job_url)}", **own, JOB_TAG: job_name(job_url)}
+    theirs = {key: value for key, value in own.items() if not key.startswith("sc:")}
+    ours = {"Name": f"sc {job_name(job_url)}", **theirs, JOB_TAG: job_name(job_url)}
     url = url_to_tag(job_url)
     return {**ours, URL_TAG: url} if url else ours
 

@@ -1,7 +1,9 @@
 """The permissions that work, and no more: of the machines' role, and of the person who starts jobs. Pure.
 
-Whatever changes or ends something is allowed only on what carries the tag `sc:job`, where AWS can tell that. See
-docs/aws-permissions.md for each statement's reason.
+Whatever changes or ends something is allowed only on what carries the tag `sc:job`, and of groups only on those called
+`sc-…`, where AWS can tell that. See docs/aws-permissions.md for each statement's reason. What each action knows of
+resources and conditions: docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html and
+…/list_amazonec2autoscaling.html; tests/unit/test_ec2_policies.py holds the policies against that.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ Policy = dict[str, Any]
 
 _OURS = {"StringLike": {f"aws:ResourceTag/{JOB_TAG}": "*"}}
 _BECOMES_OURS = {"StringLike": {f"aws:RequestTag/{JOB_TAG}": "*"}}
+_MADE_OF_TEMPLATE = {**_BECOMES_OURS, "Null": {"autoscaling:LaunchConfigurationName": "true"}}
+"""The older launch configurations carry no tags, so anybody's could be used."""
 PARAMETERS = "/sc/"
 """The path below which machines may read Parameter Store, unless `sc setup --parameters` says otherwise."""
 
@@ -47,7 +51,7 @@ def of_bucket(partition: str, bucket: str) -> Policy:
 def of_machine(partition: str, account: str) -> Policy:
     """What a machine does with itself and its job."""
     ec2 = f"arn:{partition}:ec2:*:{account}"
-    group = f"arn:{partition}:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/sc-*"
+    group = _groups(partition, account)
     made = [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"]
     step_out = "ec2:ModifyInstanceAttribute"
     return _policy(
@@ -77,8 +81,9 @@ def of_user(partition: str, account: str, role: str, buckets: Sequence[str]) -> 
     arns = [f"arn:{partition}:s3:::{name}" for name in names]
     roles = f"arn:{partition}:iam::{account}:role"
     made = [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"]
-    images = [f"arn:{partition}:ec2:*::{kind}/*" for kind in ("image", "snapshot")]
+    started = [f"{ec2}:instance/*", f"{ec2}:volume/*"]
     public = f"arn:{partition}:ssm:*::parameter/aws/service/*"
+    group = _groups(partition, account)
     service_role = f"{roles}/aws-service-role/*"
     return _policy(
         [
@@ -88,15 +93,47 @@ def of_user(partition: str, account: str, role: str, buckets: Sequence[str]) -> 
             _allow("NewestImage", public, "ssm:GetParameter"),
             _allow("MakeTagged", made, *_MAKE, when=_BECOMES_OURS),
             _allow("InVpc", f"{ec2}:vpc/*", "ec2:CreateSecurityGroup"),
-            _allow("TagWhatIsMade", f"{ec2}:*/*", "ec2:CreateTags", when=_WHILE_MAKING),
-            _allow("RunThroughTheGroup", [*images, f"{ec2}:*/*"], "ec2:RunInstances"),
-            _allow("MakeGroup", "*", *_MAKE_GROUP, when=_BECOMES_OURS),
-            _allow("SteerGroup", "*", *_STEER_GROUP, when=_OURS),
-            _allow("EndAndRemove", f"{ec2}:*/*", *_END_ALL, when=_OURS),
+            _allow("TagWhatIsMade", [*made, *started], "ec2:CreateTags", when=_WHILE_MAKING),
+            *_run(partition, account),
+            _allow("MakeGroup", group, *_MAKE_GROUP, when=_MADE_OF_TEMPLATE),
+            _allow("SteerGroup", group, *_STEER_GROUP, when=_OURS),
+            _allow("EndAndRemove", [*made, started[0]], *_END_ALL, when=_OURS),
             _allow("GiveRole", f"{roles}/{role}", "iam:PassRole", when=_TO_EC2),
             _allow("FirstGroupEver", service_role, "iam:CreateServiceLinkedRole", when=_FIRST_EVER),
         ]
     )
+
+
+def _run(partition: str, account: str) -> list[Policy]:
+    """What AWS asks for when a group is made with a launch template: instances of a template of ours, and of nothing
+    else. The group gives subnets and types, so those are none of the template's; which resources `sc` needs to be of
+    the template are those by which an instance would become another: image, security group and key.
+
+    docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+    docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances-launch-templates
+    """
+    ec2, run = f"arn:{partition}:ec2:*:{account}", "ec2:RunInstances"
+    by_template = {"ArnLike": {"ec2:LaunchTemplate": f"{ec2}:launch-template/*"}}
+    of_template = {**by_template, "Bool": {"ec2:IsLaunchTemplateResource": "true"}}
+    fixed = [
+        f"arn:{partition}:ec2:*::image/*",
+        f"arn:{partition}:ec2:*:*:security-group/*",
+        f"{ec2}:key-pair/*",
+    ]
+    free = [
+        *(f"{ec2}:{kind}/*" for kind in ("instance", "volume", "network-interface")),
+        f"arn:{partition}:ec2:*::snapshot/*",
+        f"arn:{partition}:ec2:*:*:subnet/*",
+    ]
+    return [
+        _allow("RunTemplate", f"{ec2}:launch-template/*", run, when={**_OURS, **by_template}),
+        _allow("RunAsTemplateSays", fixed, run, when=of_template),
+        _allow("RunWhatGroupGives", free, run, when=by_template),
+    ]
+
+
+def _groups(partition: str, account: str) -> str:
+    return f"arn:{partition}:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/sc-*"
 
 
 def of_setup(partition: str, account: str, name: str) -> Policy:
@@ -173,6 +210,7 @@ _STEER_GROUP = (
     "autoscaling:SuspendProcesses",
     "autoscaling:PutScheduledUpdateGroupAction",
     "autoscaling:SetDesiredCapacity",
+    "autoscaling:TerminateInstanceInAutoScalingGroup",
     "autoscaling:DeleteAutoScalingGroup",
 )
 _END_ALL = (*_REMOVE, "ec2:TerminateInstances", "ec2:GetConsoleOutput")

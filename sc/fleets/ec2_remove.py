@@ -51,14 +51,7 @@ class Removal:
         leave by themselves, which saves what their runs printed. Returns `left`."""
         if found.group is not None:
             self._let_them_leave(found, leave_time)
-            self._attempt(
-                f"Auto Scaling group {found.name}",
-                self._by_hand(
-                    "autoscaling delete-auto-scaling-group --force-delete "
-                    f"--auto-scaling-group-name {found.name}"
-                ),
-                lambda: self.delete_group(found.name),
-            )
+            self._attempt_group(find_by_name(self.aws, found.name))
         self._end_instances(found.name)
         self._delete_rest(find_by_name(self.aws, found.name))
         return self.left
@@ -79,8 +72,40 @@ class Removal:
             )
         self._delete_rest(found, but_security_groups=True)
         if found.group is not None:
-            self.delete_group(found.name)
+            found = find_by_name(self.aws, found.name)
+            if found.foreign:
+                self._keep_group(found)
+                self._leave_group(instance_id)
+            else:
+                self.delete_group(found.name)
         return self.left
+
+    def _attempt_group(self, found: Found) -> None:
+        if found.foreign:
+            self._keep_group(found)
+        elif found.group is not None:
+            self._attempt(
+                f"Auto Scaling group {found.name}",
+                self._by_hand(
+                    "autoscaling delete-auto-scaling-group --force-delete "
+                    f"--auto-scaling-group-name {found.name}"
+                ),
+                lambda: self.delete_group(found.name),
+            )
+
+    def _keep_group(self, found: Found) -> None:
+        """It would end with its instances, and somebody has put one into it that is not of this job."""
+        ids = " ".join(found.foreign)
+        command = self._by_hand(
+            f"autoscaling detach-instances --should-decrement-desired-capacity --instance-ids {ids} "
+            f"--auto-scaling-group-name {found.name}"
+        )
+        why = f"somebody has put {ids} into it, which would end with it"
+        self._leave(f"Auto Scaling group {found.name}", why, f"{command} (and then this again)")
+
+    def _leave_group(self, instance_id: str) -> None:
+        out = {"InstanceId": instance_id, "ShouldDecrementDesiredCapacity": True}
+        self._quietly(Call("autoscaling", "terminate_instance_in_auto_scaling_group", out))
 
     def delete_group(self, name: str) -> None:
         """With its instances."""
@@ -112,7 +137,7 @@ class Removal:
     def _end_instances(self, name: str) -> None:
         found = find_by_name(self.aws, name)
         asked: set[str] = set()
-        while found.alive or found.group is not None:
+        while found.alive or (found.group is not None and not found.foreign):
             fresh = [identity for identity in found.alive if identity not in asked]
             if fresh:
                 self.tell(f"Ending {', '.join(fresh)}")
@@ -120,15 +145,21 @@ class Removal:
                 self._attempt(
                     f"instances {', '.join(fresh)}",
                     self._by_hand(f"ec2 terminate-instances --instance-ids {' '.join(fresh)}"),
-                    partial(
-                        self._quietly, Call("ec2", "terminate_instances", {"InstanceIds": fresh})
-                    ),
+                    partial(self._end, found, fresh),
                 )
             if not self.more_time():
                 self._still_there(found)
                 return
             self.sleep(_POLL_SECONDS)
             found = find_by_name(self.aws, name)
+
+    def _end(self, found: Found, ids: list[str]) -> None:
+        """A group that stays gives up their places, so that nothing is started in them, whatever is suspended."""
+        if found.group is not None and found.foreign:
+            for identity in ids:
+                self._leave_group(identity)
+        else:
+            self._quietly(Call("ec2", "terminate_instances", {"InstanceIds": ids}))
 
     def _still_there(self, found: Found) -> None:
         if found.alive:

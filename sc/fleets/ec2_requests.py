@@ -32,6 +32,10 @@ MAX_HOURS = 7 * 24.0
 """How long machines may live if the recipe does not say: a week."""
 HELD_PROCESSES = ("AZRebalance", "ReplaceUnhealthy")
 SCHEDULED_ACTION = "sc-max-hours"
+_VERSION = "1"
+"""Of the launch template, which is made anew for each launch. AWS asks what the caller may do only when a group is made
+or changed: of a group that takes `$Latest`, whoever may add a version would decide what its machines are.
+docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html"""
 _HOPS = 2
 """One hop would keep the role's credentials from containers with a network of their own, which runs may use."""
 
@@ -159,7 +163,7 @@ def create_group(plan: Plan) -> Call:
             for tag in tag_list(plan.tags)
         ],
     }
-    template = {"LaunchTemplateName": plan.name, "Version": "$Latest"}
+    template = {"LaunchTemplateName": plan.name, "Version": _VERSION}
     policy = mixed_instances(plan.recipe, template)
     if policy is None:
         parameters["LaunchTemplate"] = template

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -56,7 +57,10 @@ def _holds(operator: str, wanted: Mapping[str, Any], context: Mapping[str, str])
     known = {name.lower(): value for name, value in context.items()}
     for name, values in wanted.items():
         found = known.get(name.lower())
-        if found is None:
+        if operator == "Null":
+            if (found is None) != (values == "true"):
+                return False
+        elif found is None:
             if not operator.endswith("IfExists"):
                 return False
         elif not any(_equal(operator, found, str(value)) for value in _listed(values)):
@@ -74,8 +78,12 @@ def _equal(operator: str, found: str, value: str) -> bool:
 
 
 def _pattern(text: str) -> str:
-    """IAM's wildcards are * and ?, never brackets."""
-    return text.replace("[", "[[]")
+    """IAM's wildcards are * and ?, never brackets; `${*}` is an asterisk itself.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
+    """
+    text = text.replace("[", "[[]")
+    return re.sub(r"\$\{([*?$])\}", r"[\1]", text)
 
 
 def _listed(value: Any) -> Sequence[Any]:

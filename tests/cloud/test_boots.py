@@ -263,7 +263,7 @@ def test_a_job_with_machines_is_not_started_twice_and_its_remains_are_cleared(sc
     scene.cloud.wait(scene.cloud.alive, what="a machine")
     scene.cloud.advance(hours=11)
     scene.cloud.wait(lambda: not scene.cloud.alive(), what="AWS's end of it")
-    assert len(scene.fleet().remains()) == 1
+    assert len(scene.fleet().survey().remains) == 1
     again = replace(launch, recipe=replace(launch.recipe, max_hours=30))
     fleet = scene.fleet()
     fleet.launch(again, scene.tell)

@@ -10,13 +10,14 @@ import pytest
 
 from sc import paths
 from sc.fleets.ec2_follow import Following, last_lines, reason
-from sc.fleets.ec2_names import group_name
+from sc.fleets.ec2_names import group_name, tag_list, tags
 from sc.heartbeats import Heartbeat
 from tests.fakes.aws import FakeAws, instance
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
 URL = "s3://bucket/.sc/job"
 NAME = group_name(URL)
+TAGS = tag_list(tags(URL, {}))
 AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 BEAT = Heartbeat("i-1", "i-1", "ec2", "r6a.xlarge", 4, "working", 0.0).to_bytes()
 FAILED = b"one\ntwo\nsc-bootstrap: failed: no usable sc.pyz\n"
@@ -41,7 +42,7 @@ class Story:
         self.storage = MemoryStorage(self.clock)
         self.aws = FakeAws(
             describe_auto_scaling_groups=lambda _: {
-                "AutoScalingGroups": [self.group] if self.group else []
+                "AutoScalingGroups": [{**self.group, "Tags": TAGS}] if self.group else []
             },
             describe_instances=lambda _: {"Reservations": [{"Instances": self._instances()}]},
             describe_scaling_activities=lambda _: {"Activities": self.activities},

@@ -11,7 +11,7 @@ import pytest
 
 from sc.errors import CloudError
 from sc.fleets.ec2_instance import InstanceSide, Notice
-from sc.fleets.ec2_names import group_name
+from sc.fleets.ec2_names import group_name, tag_list, tags
 from tests.fakes.aws import FakeAws, instance, refused
 
 URL = "s3://bucket/.sc/job"
@@ -119,7 +119,8 @@ def test_while_others_work_a_machine_takes_its_place_with_it(tmp_path: Path) -> 
 
 
 GONE = refused("InvalidLaunchTemplateName.NotFoundException")
-GROUP = {"AutoScalingGroupName": NAME, "Instances": [], "DesiredCapacity": 1}
+TAGS = tag_list(tags(URL, {}))
+GROUP = {"AutoScalingGroupName": NAME, "Instances": [], "DesiredCapacity": 1, "Tags": TAGS}
 THERE: dict[str, Any] = {
     "describe_auto_scaling_groups": {"AutoScalingGroups": [GROUP]},
     "describe_instances": {"Reservations": [{"Instances": [instance("i-2", group=NAME)]}]},

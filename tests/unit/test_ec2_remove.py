@@ -8,12 +8,14 @@ from typing import Any, Callable
 import pytest
 
 from sc.errors import InputError
-from sc.fleets.ec2_found import ended_at, find_by_name, find_jobs, find_one
+from sc.fleets.ec2_found import ended_at, find_by_name, find_everything, find_jobs, find_one
+from sc.fleets.ec2_names import group_name, is_ours, tags
 from sc.fleets.ec2_remove import Removal, lets_out
 from tests.fakes.aws import FakeAws, instance, refused
 
-NAME = "sc-job-12345678"
-TAGS = [{"Key": "sc:job", "Value": "job"}, {"Key": "sc:url", "Value": "s3://b/.sc/job"}]
+URL = "s3://b/.sc/job"
+NAME = group_name(URL)
+TAGS = [{"Key": "sc:job", "Value": "job"}, {"Key": "sc:url", "Value": URL}]
 
 
 class World:
@@ -33,6 +35,9 @@ class World:
             describe_security_groups=self._security_groups,
             delete_auto_scaling_group=self._delete_group,
             terminate_instances=self._terminate,
+            terminate_instance_in_auto_scaling_group=lambda asked: self._terminate(
+                {"InstanceIds": [asked["InstanceId"]]}
+            ),
             delete_launch_template=lambda _: self._gone("template"),
             delete_security_group=self._delete_security_group,
             modify_instance_attribute=lambda _: self._gone("own_group"),
@@ -200,7 +205,7 @@ def test_the_last_machine_waits_for_the_others() -> None:
 
     world.aws.answers["describe_instances"] = look
     assert removal(world).from_inside(find_by_name(world.aws, NAME), "i-1") == []
-    assert looked == 4
+    assert looked == 5  # and once more for strangers, before the group goes
     assert world.is_empty
 
 
@@ -212,6 +217,113 @@ def test_a_default_group_that_lets_nothing_out_keeps_the_security_group() -> Non
     (sentence,) = removal(world).from_inside(find_by_name(world.aws, NAME), "i-1")
     assert "security group sg-1: the VPC's default security group lets nothing out" in sentence
     assert (world.group, world.template, world.security_group) == (False, False, True)
+
+
+LONG = "s3://b/" + "x" * 300 + "/.sc/job"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        (NAME, tags(URL, {}), True),
+        (NAME, tags(URL, {"sc:url": "s3://else", "sc:job": "else"}), True),
+        (group_name(LONG), tags(LONG, {"sc:url": "s3://else/.sc/job"}), True),
+        (NAME, {"sc:job": "job"}, True),
+        ("web-production", {"sc:job": "job"}, False),
+        ("web-production", tags(URL, {}), False),
+        ("", tags(URL, {}), False),
+        (NAME, {}, False),
+        (NAME, {"Name": "sc job"}, False),
+        ("sc-web-production", {"sc:job": "job"}, False),
+        ("sc-job-12345678-blue", {"sc:job": "job"}, False),
+        ("sc-job-1234567g", {"sc:job": "job"}, False),
+        ("sc-jobs-12345678", {"sc:job": "job"}, False),
+        ("sc-j.b-12345678", {"sc:job": "job"}, False),
+        ("sc-job-12345678", tags(URL, {}), False),
+        (NAME, tags("s3://b/elsewhere/.sc/job", {}), False),
+        (NAME, {"sc:job": "iris", "sc:url": URL}, False),
+        (NAME, {"sc:job": ".*", "sc:url": ""}, False),
+    ],
+)
+def test_is_ours_asks_for_the_name_that_the_own_tags_give(
+    name: str, given: dict[str, str], expected: bool
+) -> None:
+    assert is_ours(name, given) is expected
+
+
+def stranger(identity: str, group: str = "", **tagged: str) -> dict[str, Any]:
+    """An instance whose group is somebody else's, or that has no tags of ours."""
+    given = {**tagged, **({"aws:autoscaling:groupName": group} if group else {})}
+    return {
+        **instance(identity),
+        "Tags": [{"Key": key.replace("_", ":"), "Value": value} for key, value in given.items()],
+    }
+
+
+def test_strangers_with_our_tag_are_told_and_are_no_job() -> None:
+    world = World(instances=1)
+    web = {"AutoScalingGroupName": "web-production", "DesiredCapacity": 3, "Tags": TAGS}
+    world.aws.answers["describe_auto_scaling_groups"] = lambda _: {
+        "AutoScalingGroups": [*world._groups(), web]
+    }
+    others = [
+        stranger("i-web", "web-production", sc_job="job"),
+        stranger("i-copy", "web-production", sc_job="job", sc_url=URL),
+        stranger("i-alone", sc_job="job", sc_url=URL),
+        stranger("i-other", sc_job="other"),
+        {**stranger("i-over", sc_job="job"), "State": {"Name": "terminated"}},
+    ]
+    world.aws.answers["describe_instances"] = lambda _: {
+        "Reservations": [{"Instances": [*world._instances(), *others]}]
+    }
+    world.aws.answers["describe_launch_templates"] = lambda _: {
+        "LaunchTemplates": [{"LaunchTemplateName": "web", "Tags": TAGS}, *world._templates()]
+    }
+    (found,) = find_everything(world.aws).jobs
+    assert (found.name, found.alive) == (NAME, ["i-1"])
+
+    def strays(job: Any) -> list[str]:
+        return [one["InstanceId"] for one in find_everything(world.aws, job).strays]
+
+    assert strays(None) == ["i-web", "i-copy", "i-alone", "i-other"]
+    assert strays("job") == ["i-web", "i-copy", "i-alone"]
+    assert strays(URL) == ["i-copy", "i-alone"]
+    assert [job.name for job in find_everything(world.aws, URL).jobs] == [NAME]
+    assert find_everything(world.aws, "nothing") == ([], [])
+
+
+def with_stranger(world: World) -> World:
+    """Somebody has put an instance of theirs into the job's group."""
+    theirs = stranger("i-theirs", NAME)
+    world.aws.answers["describe_instances"] = lambda _: {
+        "Reservations": [{"Instances": [*world._instances(), theirs]}]
+    }
+    world.aws.answers["delete_auto_scaling_group"] = AssertionError
+    return world
+
+
+def test_from_outside_a_group_with_a_stranger_stays_and_ours_end() -> None:
+    world = with_stranger(World())
+    (sentence,) = removal(world).from_outside(find_by_name(world.aws, NAME))
+    assert set(world.states.values()) == {"terminated"}
+    assert (world.group, world.template) == (True, False)
+    out = {"ShouldDecrementDesiredCapacity": True}
+    ended = [c.parameters for c in world.aws.calls if c.operation.startswith("terminate")]
+    assert ended == [{"InstanceId": "i-1", **out}, {"InstanceId": "i-2", **out}]
+    assert "somebody has put i-theirs into it" in sentence
+    assert (
+        "aws --region eu-west-1 autoscaling detach-instances --should-decrement-desired-capacity "
+        f"--instance-ids i-theirs --auto-scaling-group-name {NAME}"
+    ) in sentence
+
+
+def test_from_inside_a_group_with_a_stranger_stays_and_the_machine_leaves_it() -> None:
+    world = with_stranger(World(instances=1))
+    (sentence,) = removal(world).from_inside(find_by_name(world.aws, NAME), "i-1")
+    assert "detach-instances" in sentence
+    last = world.aws.calls[-1]
+    assert last.operation == "terminate_instance_in_auto_scaling_group"
+    assert last.parameters == {"InstanceId": "i-1", "ShouldDecrementDesiredCapacity": True}
 
 
 def test_jobs_are_found_by_tag_by_name_and_by_url() -> None:
@@ -227,12 +339,12 @@ def test_jobs_are_found_by_tag_by_name_and_by_url() -> None:
 
 def test_a_name_that_means_two_jobs_is_not_guessed() -> None:
     world = World()
-    other = {"AutoScalingGroupName": "sc-job-2", "DesiredCapacity": 1, "Tags": TAGS[:1]}
+    other = {"AutoScalingGroupName": "sc-job-00000002", "DesiredCapacity": 1, "Tags": TAGS[:1]}
     world.aws.answers["describe_auto_scaling_groups"] = lambda _: {
         "AutoScalingGroups": [*world._groups(), other]
     }
     with pytest.raises(
-        InputError, match=r"Several jobs are called 'job'.*s3://b/\.sc/job, sc-job-2"
+        InputError, match=r"Several jobs are called 'job'.*sc-job-00000002, s3://b/\.sc/job"
     ):
         find_one(world.aws, "job")
 

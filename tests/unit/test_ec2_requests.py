@@ -83,7 +83,7 @@ def test_the_group_is_made_without_machines_and_may_shrink_to_none() -> None:
     made = create_group(plan()).parameters
     assert (made["MinSize"], made["MaxSize"], made["DesiredCapacity"]) == (0, 5, 0)
     assert made["VPCZoneIdentifier"] == "subnet-a,subnet-b"
-    template = {"LaunchTemplateName": group_name(URL), "Version": "$Latest"}
+    template = {"LaunchTemplateName": group_name(URL), "Version": "1"}
     assert made["LaunchTemplate"] == template
     assert "MixedInstancesPolicy" not in made
     assert {tag["Key"]: tag["Value"] for tag in made["Tags"]} == plan().tags
