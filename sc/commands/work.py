@@ -103,8 +103,10 @@ class OnEc2:
         notice = self._here.notice()
         if notice is None:
             return None
-        reason = f"AWS takes this machine away ({notice.kind})."
-        return Leave(reason, is_certain=notice.kind != "rebalance")
+        if notice.kind == "rebalance":
+            reason = "AWS may soon take this machine away (rebalance recommendation): only short runs begin here."
+            return Leave(reason, is_certain=False)
+        return Leave(f"AWS takes this machine away ({notice.kind}).", is_certain=True)
 
     def proved(self) -> None:
         """See `InstanceSide.proved`."""

@@ -37,6 +37,9 @@ RETRY_SECONDS = 5.0
 OUTAGE_SECONDS = 3600.0
 """A storage that did not answer for so long is gone: also a worker that lingers does not wait any more."""
 LONGEST_STEP_SECONDS = 3600.0
+SHORT_SECONDS = 120.0
+"""A run that ends within it is not lost: spot machines are taken away two minutes after their notice,
+docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html"""
 FIRST_BEAT_SECONDS = 3.0
 """After the first part has come, so that whoever waits soon sees runs go on."""
 
@@ -70,7 +73,7 @@ class Clerk:
         """When the storage last did what it was asked."""
         self._begins = 0.0  # before this moment there is no request
         self._is_hungry = self._is_over = self._is_stopped = False
-        self._is_halted = self._is_hurried = False
+        self._is_halted = self._is_hurried = self._is_hinted = False
         self._goodbye: Optional[messages.Goodbye] = None
         self._due: dict[str, float] = {}
         self._chores: dict[str, Callable[[], float]] = {
@@ -193,8 +196,9 @@ class Clerk:
         leave = self._site.notice()
         if leave is not None and leave.is_certain:
             self._halt(leave.reason)
-        elif leave is not None:
-            self._end(leave.reason, drops=True)
+        elif leave is not None and not self._is_hinted:
+            self._is_hinted = True
+            self.outbox.append(messages.Hurry(leave.reason, SHORT_SECONDS))
         return self._clock() + self._habits.notice_seconds
 
     def _finish_parts(self) -> float:

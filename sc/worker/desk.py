@@ -23,7 +23,7 @@ from sc.staging import Job
 from sc.worker import messages
 from sc.worker.line import ClerkAtWork, Line
 from sc.worker.messages import InHand
-from sc.worker.pace import Pace
+from sc.worker.pace import Pace, RunTimes
 from sc.worker.part_count import PartCount
 
 TICK_SECONDS = 1.0
@@ -87,6 +87,9 @@ class Desk:
         self._is_urgent = False
         self._goodbye: Optional[messages.Goodbye] = None
         self._pace = Pace()
+        self._times = RunTimes()
+        self._hurry: Optional[float] = None
+        """Only runs that are known to end within so many seconds are started."""
         self._next_pulse = 0.0
 
     # The executor's side
@@ -128,6 +131,7 @@ class Desk:
             part.add(outcome)
         self.tally.add(outcome)
         self._pace.ended(self._clock())
+        self._times.ended(outcome)
         self._unsaved.append(outcome)
         self._send(messages.RunEnded(task.origin, outcome))
 
@@ -194,6 +198,8 @@ class Desk:
             self._revoke(message.origin, "another worker has it")
         elif isinstance(message, messages.Over):
             self._over(message)
+        elif isinstance(message, messages.Hurry):
+            self._hurry_up(message)
         elif isinstance(message, messages.Halt):
             self._halt = message.reason
             self._is_urgent |= message.at_once
@@ -221,12 +227,32 @@ class Desk:
         )
         if not self._is_over:
             self._queue.extend(Task(run, message.origin) for run in message.runs)
+        if self._hurry is not None:
+            self._drop_long_runs()
 
     def _over(self, message: messages.Over) -> None:
         self._is_over = True
         self._say(message.reason)
         if message.drops:
             self._queue.clear()
+
+    def _hurry_up(self, message: messages.Hurry) -> None:
+        if self._hurry is None and not self._is_over:
+            self._hurry = message.seconds
+            self._say(message.reason)
+            self._drop_long_runs()
+
+    def _drop_long_runs(self) -> None:
+        """Parts are taken as long as all of their runs are known to be short. What is dropped here is given back when
+        this worker leaves, which it does when its last run has ended."""
+        if self._hurry is None or self._is_over:
+            return
+        short = deque(
+            task for task in self._queue if self._times.is_known_to_fit(task.run, self._hurry)
+        )
+        if len(short) < len(self._queue):
+            self._queue = short
+            self._is_over = True
 
     def _ask(self) -> None:
         if self._asked_at is None and not self._is_over:

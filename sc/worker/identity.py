@@ -63,7 +63,7 @@ class Leave(NamedTuple):
 
     reason: str
     is_certain: bool
-    """False: what goes on may end, only nothing new is to be started."""
+    """False: nobody knows whether, or when. What goes on may end, and runs that are known to be short may begin."""
 
 
 class Site(Protocol):

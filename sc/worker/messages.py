@@ -139,6 +139,14 @@ class Over(NamedTuple):
     """True: what was not started yet is not to be started."""
 
 
+class Hurry(NamedTuple):
+    """The machine may soon be taken away: start only runs that are known to end within so many seconds, and leave when
+    there is none."""
+
+    reason: str
+    seconds: float
+
+
 class Halt(NamedTuple):
     """Stop what goes on, start nothing more."""
 

@@ -1,8 +1,11 @@
-"""How early a worker has to ask for its next part, so that no slot stands idle and nothing lies about unstarted."""
+"""How early a worker has to ask for its next part, so that no slot stands idle and nothing lies about unstarted; and
+which runs are known to be short."""
 
 from __future__ import annotations
 
 from collections import deque
+
+from sc.model import Outcome, Run
 
 HASTE = 1.5
 """Ask when what waits lasts for so many times as long as a part takes to come."""
@@ -32,3 +35,30 @@ class Pace:
         # Runs that all take the same time end in bursts: they say nothing of the next second.
         seconds = max(now - self._ended[0], _BURST_SECONDS)
         return int(HASTE * self._seconds_to_come * len(self._ended) / seconds)
+
+
+ENOUGH_RUNS = 5
+"""After so many runs their longest time says something of the next one,"""
+_MARGIN = 2.0
+"""which may take so many times as long."""
+
+
+class RunTimes:
+    """How long the runs of this worker have taken."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._longest = 0.0
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run has ended."""
+        self._count += 1
+        self._longest = max(self._longest, outcome.ended - outcome.started)
+
+    def is_known_to_fit(self, run: Run, seconds: float) -> bool:
+        """Whether it will end within `seconds`: by its timeout, by its `expected_time`, or else by those before it."""
+        if run.timeout is not None and run.timeout * (1 + run.retries) <= seconds:
+            return True
+        if run.expected_time is not None:
+            return run.expected_time <= seconds
+        return self._count >= ENOUGH_RUNS and _MARGIN * self._longest <= seconds

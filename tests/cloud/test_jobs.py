@@ -80,7 +80,8 @@ def test_the_runs_of_a_lost_machine_are_done_by_others(laptop: Laptop) -> None:
 
 
 def test_a_spot_machine_hands_its_runs_back_in_time(laptop: Laptop) -> None:
-    """The lease is two minutes: what is done before its end was handed back."""
+    """The lease is two minutes: what is done before its end was handed back. One that may be taken away ends what it
+    runs, and makes room for another."""
     cloud = laptop.cloud
     laptop.write([f"echo {n}; sleep 3" for n in range(24)], scale=2, use_spot_instance=True)
     laptop.split()
@@ -89,11 +90,14 @@ def test_a_spot_machine_hands_its_runs_back_in_time(laptop: Laptop) -> None:
     assert second.spot
     cloud.wait(lambda: laptop.ended() >= 2, 60, "the first runs")
     cloud.spot_notice(first.instance_id, seconds=120)
+    cloud.rebalance_notice(second.instance_id)
     laptop.over(110)
     assert laptop.codes() == {str(n): 0 for n in range(24)}
     assert {record["code"] for record in laptop.records() if record["cause"] == "exit"} == {0}
     assert {record["cause"] for record in laptop.records()} <= {"exit", "interrupted"}
     assert first.end in ("off", "terminated")
+    assert second.end in ("off", "terminated")
+    assert len(cloud.instances()) >= 4
 
 
 def test_with_all_machines_lost_and_the_laptop_gone_the_job_ends(laptop: Laptop) -> None:

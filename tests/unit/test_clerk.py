@@ -235,15 +235,27 @@ def test_stop_halts() -> None:
     assert part.part == int(entry.place[-1])
 
 
-@pytest.mark.parametrize(("is_certain", "halts"), [(True, 1), (False, 0)])
-def test_a_notice_of_the_machine(is_certain: bool, halts: int) -> None:
+def test_a_notice_of_the_machine_stops_what_goes_on() -> None:
     office = opened(new_job(parts=2))
     office.part()
-    office.machine.leave = Leave("AWS takes it", is_certain)
+    office.machine.leave = Leave("AWS takes it", is_certain=True)
     office.pass_time(6)
-    assert len(office.all(messages.Halt)) == halts
+    assert len(office.all(messages.Halt)) == 1
     assert [over.drops for over in office.all(messages.Over)] == [True]
     assert office.ask() is None
+
+
+def test_a_hint_that_the_machine_may_go_is_told_once_and_stops_nothing() -> None:
+    office = opened(new_job(parts=2))
+    office.part()
+    office.machine.leave = Leave("AWS may take it", is_certain=False)
+    office.pass_time(30)
+    assert office.all(messages.Hurry) == [messages.Hurry("AWS may take it", 120.0)]
+    assert [*office.all(messages.Halt), *office.all(messages.Over)] == []
+    assert office.part() is not None  # which runs are short the desk knows
+    office.machine.leave = Leave("AWS takes it", is_certain=True)
+    office.pass_time(6)
+    assert len(office.all(messages.Halt)) == 1
 
 
 def test_claims_given_back_are_taken_at_once_and_finished_runs_are_not_done_again() -> None:

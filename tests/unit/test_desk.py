@@ -108,12 +108,67 @@ def test_the_end_comes_when_all_was_taken(room: Room) -> None:
 
 
 def test_an_end_that_drops_takes_back_what_was_not_started(room: Room) -> None:
-    room.say(room.part(1), messages.Over("rebalance", drops=True))
+    room.say(room.part(1), messages.Over("spot", drops=True))
     assert room.desk.is_over()
     assert room.desk.take() is None
     assert not room.desk.is_stopping()
     room.say(messages.Halt("spot"))
     assert room.desk.is_stopping()
+
+
+def ended_in(room: Room, seconds: float, runs: int) -> None:
+    for _ in range(runs):
+        task = room.desk.take()
+        assert task is not None
+        outcome = outcome_of(task.run, 0)._replace(started=1000.0, ended=1000.0 + seconds)
+        room.desk.ended(task, outcome)
+
+
+def test_a_hint_lets_a_worker_of_unknown_runs_start_none_and_leave(room: Room) -> None:
+    """Nor does it stop what goes on."""
+    room.say(room.part(1, runs=3))
+    assert room.desk.take() is not None
+    room.say(messages.Hurry("soon", 120.0))
+    assert room.desk.take() is None
+    assert room.desk.is_over()
+    assert not room.desk.is_stopping()
+    assert room.said == ["soon"]
+
+
+def test_a_hint_lets_short_runs_go_on_part_after_part(room: Room) -> None:
+    room.say(room.part(1, runs=7))
+    ended_in(room, 5.0, runs=5)
+    room.say(messages.Hurry("soon", 120.0), messages.Hurry("soon", 120.0))
+    ended_in(room, 50.0, runs=2)
+    assert room.desk.take() is None
+    assert not room.desk.is_over()
+    room.say(room.part(2))
+    ended_in(room, 70.0, runs=2)
+    room.say(room.part(3))  # the last ones have taken long
+    assert room.desk.take() is None
+    assert room.desk.is_over()
+    assert room.said == ["soon"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_started"),
+    [
+        ({"expected_time": 100.0}, True),
+        ({"expected_time": 121.0}, False),
+        ({"timeout": 100.0}, True),
+        ({"timeout": 100.0, "retries": 1}, False),
+        ({"timeout": 3600.0, "expected_time": 1.0}, True),
+        ({}, False),
+    ],
+)
+def test_a_hint_lets_runs_begin_that_are_said_to_be_short(
+    room: Room, facts: dict[str, Any], is_started: bool
+) -> None:
+    room.say(messages.Hurry("soon", 120.0))
+    part = room.part(1)
+    room.say(part._replace(runs=tuple(run._replace(**facts) for run in part.runs)))
+    assert (room.desk.take() is not None) == is_started
+    assert room.desk.is_over() != is_started
 
 
 def test_what_is_revoked_is_not_started_and_its_end_is_told(room: Room) -> None:

@@ -86,6 +86,9 @@ def test_the_group_is_made_without_machines_and_may_shrink_to_none() -> None:
     template = {"LaunchTemplateName": group_name(URL), "Version": "1"}
     assert made["LaunchTemplate"] == template
     assert "MixedInstancesPolicy" not in made
+    # It would start machines beyond `scale`, and end busy ones by itself:
+    # docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-capacity-rebalancing.html
+    assert "CapacityRebalance" not in made
     assert {tag["Key"]: tag["Value"] for tag in made["Tags"]} == plan().tags
     assert {tag["PropagateAtLaunch"] for tag in made["Tags"]} == {False}
 
