@@ -86,7 +86,7 @@ def take(storage: Storage, job_url: str, part: int, worker: str, nonce: str) -> 
     claim, place = Claim(part, worker, nonce), paths.claim(job_url, part)
     tag = storage.create(place, claim.to_bytes())
     if tag is None:
-        tag = _own_tag(storage, place, claim.to_bytes())
+        tag = own_tag(storage, place, claim.to_bytes())
     return None if tag is None else replace(claim, tag=tag)
 
 
@@ -151,10 +151,10 @@ def recall(storage: Storage, job_url: str, part: int, worker: str) -> Optional[C
 def _replace(storage: Storage, place: str, data: bytes, tag: str) -> Optional[str]:
     """Like `storage.replace`, but knows what it has written itself."""
     new_tag = storage.replace(place, data, tag)
-    return _own_tag(storage, place, data) if new_tag is None else new_tag
+    return own_tag(storage, place, data) if new_tag is None else new_tag
 
 
-def _own_tag(storage: Storage, place: str, data: bytes) -> Optional[str]:
+def own_tag(storage: Storage, place: str, data: bytes) -> Optional[str]:
     """The tag of what we were told that we could not write, if it was written all the same; else None.
 
     A write that took effect and was repeated, by us or by a proxy on the way, meets its own object and is told that

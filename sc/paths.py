@@ -86,6 +86,11 @@ def log(job_url: str, worker_id: str) -> str:
     return join(job_url, "logs", worker_id)
 
 
+def starting(job_url: str) -> str:
+    """Who is starting the job, as `sc.start_lease` has it; there only meanwhile."""
+    return join(job_url, "starting")
+
+
 def stop(job_url: str) -> str:
     return join(job_url, "stop")
 

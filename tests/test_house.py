@@ -47,6 +47,7 @@ ARROWS: Mapping[str, set[str]] = {
             "job_leases",
             "holder",
             "leases",
+            "start_lease",
             "removed_outputs",
             "strangers",
             "storage",
@@ -98,6 +99,7 @@ ARROWS: Mapping[str, set[str]] = {
     },
     "held_lease": {"errands", "leases"},
     "leases": {"holder", "job_leases", "run_index", "storage", "strangers"},  # looks first
+    "start_lease": {"claims", "holder", "leases", "storage"},  # a lease as theirs, on a job's place
     "strangers": {"listed_folders", "previous_outputs", "run_index", "storage"},
     "removed_outputs": {"codes", "listed_folders", "storage", "strangers"},
     "listed_folders": set(),

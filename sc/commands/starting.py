@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sc.leases import Claimant
     from sc.model import GpuNeeds, Recipe, Run
     from sc.staging import Job, Synced
+    from sc.start_lease import StartLease
     from sc.storage import Storage
 
 Tell = Callable[[str], None]
@@ -87,13 +88,14 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
     from sc.staging import Job, is_fresh
 
     url = paths.job(work.remote_output_path, recipe.name)
-    program = _program_for(recipe)
+    program, nonce = _program_for(recipe), os.urandom(8).hex()
     fleet, machines = pick(recipe, os.environ), max(1, min(recipe.scale, work.parts))
     s3 = _s3_settings(storage, url)
     environment = {**handed_on(os.environ), **s3_settings.as_environment(s3)}
-    facts = (program, sha256_of(program), environment, work.gpus)
+    facts = (program, sha256_of(program), environment, work.gpus, nonce)
     launch = Launch(url, recipe, machines, *facts)
     _check_places(storage, work)
+    start_lease(storage, url, nonce).look(tell)
     fleet.check(launch)
     refuse_running(fleet, url)
     storage.check_conditions(url)
@@ -113,7 +115,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         synced=synced,
         lease_seconds=_lease_seconds(storage, recipe, url),
         max_failures=work.max_failures,
-        nonce=os.urandom(8).hex(),
+        nonce=nonce,
         folder=work.folder if recipe.is_local else "",
         s3=s3,
     )
@@ -217,8 +219,22 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
     """Stage the job and start its machines, as soon as the first parts are there.
 
     If the other parts cannot be staged, the machines are ended again. Raises BusyError, before any effect, if some of
-    the runs are being executed.
+    the runs are being executed, or if somebody else is starting this job.
     """
+    storage, url = intended.storage, intended.launch.job_url
+    lease = start_lease(storage, url, intended.job.nonce)
+    with ended_politely():
+        try:
+            lease.acquire(tell)
+            # Somebody may have started it to the end since it was looked at: then it is not to be cleared.
+            intended.fleet.check(intended.launch)
+            start_alone(intended, parts, tell, lease)
+        finally:
+            lease.release()
+
+
+def start_alone(intended: Intended, parts: Iterable[bytes], tell: Tell, lease: StartLease) -> None:
+    """The same for whoever has the lease on the job's start, and as long as it has."""
     from sc.staging import clear, stage
 
     storage, url = intended.storage, intended.launch.job_url
@@ -232,19 +248,19 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
         storage,
         url,
         intended.job,
-        parts,
+        _while_held(lease, parts),
         program=program,
         archives=intended.archives,
         widths=intended.widths,
     )
     try:
-        with ended_politely():
-            for _ in staged:
-                if not is_launched:
-                    intended.fleet.launch(intended.launch, tell)
-                    is_launched = True
+        for _ in staged:
+            lease.check()
+            if not is_launched:
+                intended.fleet.launch(intended.launch, tell)
+                is_launched = True
     except BaseException:
-        if is_launched:
+        if is_launched and not lease.is_lost:
             tell("the job could not be written to its end: its machines are ended")
             for sentence in intended.fleet.stop(url, tell):
                 tell(sentence)
@@ -252,6 +268,21 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
             with suppress(StorageError):
                 intended.claimant.release_job()
         raise
+
+
+def _while_held(lease: StartLease, parts: Iterable[bytes]) -> Iterator[bytes]:
+    for part in parts:
+        lease.check()
+        yield part
+
+
+def start_lease(storage: Storage, url: str, nonce: str) -> StartLease:
+    """Of this process, on the start of a job. Has no effect yet."""
+    from sc.held_lease import awake_clock
+    from sc.holder import this_process
+    from sc.start_lease import StartLease
+
+    return StartLease(storage, url, nonce, this_process(time.time()), awake_clock, time.sleep)
 
 
 def job_claimant(storage: Storage, url: str, work: Work) -> Claimant:

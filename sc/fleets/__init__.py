@@ -41,6 +41,9 @@ class Launch:
     """Variables that the worker itself needs, such as `AWS_ENDPOINT_URL_S3`. Never a secret: it is stored."""
     gpus: GpuNeeds = NO_GPUS
     """A fleet refuses machines that have fewer than one run asks for."""
+    nonce: str = ""
+    """Of this start alone (`sc.start_lease`): all that a fleet makes is marked with it, and if the launch fails nothing
+    else is unmade."""
 
 
 class Machine(NamedTuple):
@@ -73,7 +76,7 @@ class Fleet(Protocol):
 
     def check(self, launch: Launch) -> None:
         """Every check that can be made before the first effect, staging included. Raises InputError or CloudError
-        with all that is wrong; changes nothing anywhere."""
+        with all that is wrong, also if the job has machines already; changes nothing anywhere. Can be repeated."""
 
     def launch(self, launch: Launch, tell: Tell) -> None:
         """Start the machines; the job's keys are in their place. What was made is unmade before any error leaves

@@ -69,7 +69,8 @@ class Ec2Fleet:
         self._earlier: frozenset[str] = frozenset()
 
     def check(self, launch: Launch) -> None:
-        self._plan(launch)
+        plan = self._plan(launch)
+        refuse_if_running(find_by_name(self._aws, plan.name))
 
     def launch(self, launch_: Launch, tell: Tell) -> None:
         plan = self._plan(launch_)
@@ -128,7 +129,5 @@ class Ec2Fleet:
     def _plan(self, launch: Launch) -> Plan:
         """Asked for once: `check` and `launch` are told the same."""
         if self._checked is None or self._checked[0] != launch:
-            plan = check(self._aws, launch, self._environment)
-            refuse_if_running(find_by_name(self._aws, plan.name))
-            self._checked = (launch, plan)
+            self._checked = (launch, check(self._aws, launch, self._environment))
         return self._checked[1]

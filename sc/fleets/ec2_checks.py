@@ -58,7 +58,7 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     if problems:
         raise InputError(*problems)
     text = user_data(job_facts(aws, launch, place, s3_region, environment))
-    return Plan(launch.job_url, recipe, launch.machines, image, where, profile, text)
+    return Plan(launch.job_url, recipe, launch.machines, image, where, profile, text, launch.nonce)
 
 
 def job_facts(

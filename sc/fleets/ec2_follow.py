@@ -80,6 +80,7 @@ class Following:
         while True:
             worker = self._reported(self._start)
             if worker:
+                self._look_at_activities(find_by_name(self.aws, group_name(self.job_url)))
                 self._once(f"The first worker is at work: {worker}")
                 return None
             trouble = self._look()

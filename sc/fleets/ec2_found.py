@@ -19,6 +19,7 @@ from sc.fleets.ec2_aws import Aws, Call
 from sc.fleets.ec2_names import (
     GROUP_TAG,
     JOB_TAG,
+    NONCE_TAG,
     URL_TAG,
     from_tag_list,
     group_name,
@@ -106,9 +107,9 @@ def ended_at(instance: dict[str, Any]) -> Optional[float]:
     return float(calendar.timegm(time.strptime(found.group(1), "%Y-%m-%d %H:%M:%S")))
 
 
-def find_by_name(aws: Aws, name: str) -> Found:
-    """What there is under this name of a group; it may be nothing. Four requests."""
-    search = _Search(aws, name)
+def find_by_name(aws: Aws, name: str, nonce: str = "") -> Found:
+    """What there is under this name of a group, and, with a nonce, of that launch; it may be nothing. Four requests."""
+    search = _Search(aws, name, nonce)
     found = next((one for one in search.jobs() if one.name == name), Found(name))
     found.foreign = [instance["InstanceId"] for instance in search.strays]
     return found
@@ -155,6 +156,8 @@ class _Search:
 
     aws: Aws
     name: Optional[str]
+    nonce: str = ""
+    """Of the launch whose things are asked for; empty: of any."""
     strays: list[dict[str, Any]] = field(default_factory=list)
     _found: dict[str, Found] = field(default_factory=dict)
 
@@ -171,7 +174,7 @@ class _Search:
     def _note(self, name: str, tags: Iterable[dict[str, Any]]) -> Optional[Found]:
         """The entry for what is called so, or None for a stranger's that has copied our tag."""
         values = from_tag_list({"Tags": tags})
-        if not is_ours(name, values):
+        if not is_ours(name, values) or (self.nonce and values.get(NONCE_TAG) != self.nonce):
             return None
         found = self._found.setdefault(name, Found(name))
         found.job = found.job or values.get(JOB_TAG, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Callable
 
-from sc.errors import InputError
+from sc.errors import CloudError, InputError
 from sc.fleets import Tell
 from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_found import Found, find_by_name
@@ -22,6 +22,9 @@ from sc.fleets.ec2_requests import (
 
 _SOON = ("nvalid IAM Instance Profile", "ervice-Linked Role", "ervice-linked role")
 """In what AWS says of what `sc setup`, or AWS itself for an account's first group, has made a moment ago."""
+_EXISTS = ("AlreadyExists", "InvalidLaunchTemplateName.AlreadyExistsException")
+"""docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html (Errors),
+docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
 
 def refuse_if_running(found: Found) -> None:
@@ -38,7 +41,8 @@ def refuse_if_running(found: Found) -> None:
 def launch(
     aws: Aws, plan: Plan, tell: Tell, now: Callable[[], float], sleep: Callable[[float], None]
 ) -> frozenset[str]:
-    """Carry out the plan. Whatever was made is unmade before an error, or an interrupt, leaves.
+    """Carry out the plan. Whatever this launch has made, told by its nonce, is unmade before an error, or an interrupt,
+    leaves.
 
     Returns the ids of instances of an earlier attempt, of which AWS tells for an hour after their end.
     """
@@ -46,6 +50,9 @@ def launch(
     refuse_if_running(leftover)
     end = now() + REMOVAL_SECONDS
     if not leftover.is_nothing:
+        # Its parts are asked for one after the other: what has come between them is no leftover.
+        leftover = find_by_name(aws, plan.name)
+        refuse_if_running(leftover)
         tell("Removing what an earlier attempt left")
         removal = Removal(aws, tell, lambda: now() < end, sleep)
         for sentence in removal.from_outside(leftover):
@@ -53,12 +60,12 @@ def launch(
     try:
         for call, done in steps(plan, aws, now()):
             tell(done)
-            _send_patiently(aws, call, sleep)
+            _send_patiently(aws, call, plan, sleep)
     except BaseException:  # a Ctrl-C as well: nothing may stay that nobody knows of
         tell("That could not be finished: taking away what was made")
         end = now() + REMOVAL_SECONDS
-        removal = Removal(aws, tell, lambda: now() < end, sleep)
-        for sentence in removal.from_outside(find_by_name(aws, plan.name)):
+        removal = Removal(aws, tell, lambda: now() < end, sleep, plan.nonce)
+        for sentence in removal.from_outside(find_by_name(aws, plan.name, plan.nonce)):
             tell(sentence)
         raise
     return frozenset(instance["InstanceId"] for instance in leftover.instances)
@@ -88,14 +95,30 @@ def machines_text(plan: Plan) -> str:
     return f"{plan.machines}{market} {word} ({kinds}) in {len(plan.place.subnets)} zones"
 
 
-def _send_patiently(aws: Aws, call: Call, sleep: Callable[[float], None]) -> None:
+def _send_patiently(aws: Aws, call: Call, plan: Plan, sleep: Callable[[float], None]) -> None:
     """A role or profile that was made a moment ago is not known everywhere yet: then try again."""
     for pause in (2.0, 4.0, 8.0, 16.0, 0.0):
         try:
             aws.send(call)
         except AwsRefused as error:
+            if error.code in _EXISTS:
+                _refuse_unless_own(aws, call, plan)
+                return
             if not pause or not any(words in str(error) for words in _SOON):
                 raise
             sleep(pause)
         else:
             return
+
+
+def _refuse_unless_own(aws: Aws, call: Call, plan: Plan) -> None:
+    """What is there already is ours if the answer to an earlier request for it was lost. Else raises CloudError."""
+    own = find_by_name(aws, plan.name, plan.nonce)
+    is_template = call.operation == "create_launch_template"
+    if plan.nonce and (own.has_template if is_template else own.group is not None):
+        return
+    what = "launch template" if is_template else "Auto Scaling group"
+    raise CloudError(
+        f"Another start of this job is under way: the {what} {plan.name} has just been made by it. Look with `sc ps`, "
+        "and start the job again when that one has ended; nothing of it was changed."
+    )

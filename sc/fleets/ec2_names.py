@@ -17,6 +17,10 @@ JOB_TAG = "sc:job"
 URL_TAG = "sc:url"
 GROUP_TAG = "aws:autoscaling:groupName"
 """AWS itself puts it on each instance of a group; nobody else can."""
+NONCE_TAG = "sc:nonce"
+"""Of the launch that made it: another launch of the same job leaves it alone."""
+OWNER_TAG = "sc:owner"
+"""The ARN of whoever has started the job, in the letters of `url_to_tag`."""
 PROFILE = "sc-machine"
 """The instance profile, and its role, that `sc setup` makes and a recipe has by default."""
 
@@ -53,20 +57,51 @@ def job_name(job_url: str) -> str:
 
 def url_to_tag(job_url: str) -> Optional[str]:
     """The URL in the letters that tags of all services allow (`=2A` for `*`), or None if it is too long."""
-    text = urllib.parse.quote(job_url.rstrip("/"), safe=_SAFE).replace("%", "=").replace("~", "=7E")
+    text = _to_tag(job_url.rstrip("/"))
     return text if len(text) <= _LONGEST_VALUE else None
+
+
+def _to_tag(text: str) -> str:
+    return urllib.parse.quote(text, safe=_SAFE).replace("%", "=").replace("~", "=7E")
 
 
 def url_from_tag(text: str) -> str:
     return urllib.parse.unquote(text.replace("=", "%"))
 
 
-def tags(job_url: str, own: Mapping[str, str]) -> dict[str, str]:
+def owner_to_tag(arn: str) -> str:
+    """The ARN of a caller as a tag. Of one that is too long (the path of a user may have 512 letters) the end is
+    replaced by a hash."""
+    text = _to_tag(arn)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[: _LONGEST_VALUE - 20]}...{hashlib.sha256(arn.encode()).hexdigest()[:16]}"
+
+
+def is_same_owner(one: str, other: str) -> bool:
+    """Whether two tags are of one person. The name of a role's session is not looked at: it differs at each login.
+
+    docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
+    """
+    return _without_session(one) == _without_session(other)
+
+
+def _without_session(owner: str) -> str:
+    found = re.match(r"arn:[^:]*:sts::[^:]*:assumed-role/[^/]+", owner)
+    return found[0] if found else owner
+
+
+def tags(job_url: str, own: Mapping[str, str], nonce: str = "", owner: str = "") -> dict[str, str]:
     """The tags of everything made for a job: the user's own, and ours, which win."""
     theirs = {key: value for key, value in own.items() if not key.startswith("sc:")}
-    ours = {"Name": f"sc {job_name(job_url)}", **theirs, JOB_TAG: job_name(job_url)}
-    url = url_to_tag(job_url)
-    return {**ours, URL_TAG: url} if url else ours
+    ours = {
+        JOB_TAG: job_name(job_url),
+        URL_TAG: url_to_tag(job_url),
+        NONCE_TAG: nonce,
+        OWNER_TAG: owner,
+    }
+    known = {key: value for key, value in ours.items() if value}
+    return {"Name": f"sc {job_name(job_url)}", **theirs, **known}
 
 
 def tag_list(values: Mapping[str, str]) -> list[dict[str, str]]:

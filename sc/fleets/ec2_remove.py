@@ -44,6 +44,8 @@ class Removal:
     more_time: Check
     """Whether waiting may go on."""
     sleep: Sleep
+    nonce: str = ""
+    """Of the launch whose things alone are taken away; empty: whatever the job has."""
     left: list[str] = field(default_factory=list)
 
     def from_outside(self, found: Found, leave_time: Check = lambda: False) -> list[str]:
@@ -53,7 +55,7 @@ class Removal:
             self._let_them_leave(found, leave_time)
             self._attempt_group(find_by_name(self.aws, found.name))
         self._end_instances(found.name)
-        self._delete_rest(find_by_name(self.aws, found.name))
+        self._delete_rest(self._find(found.name))
         return self.left
 
     def from_inside(self, found: Found, instance_id: str) -> list[str]:
@@ -125,7 +127,7 @@ class Removal:
                 told = len(found.alive)
                 self.tell(f"{told} machine{'' if told == 1 else 's'} asked to leave")
             self.sleep(_POLL_SECONDS)
-            found = find_by_name(self.aws, found.name)
+            found = self._find(found.name)
 
     def _hold_launches(self, name: str) -> None:
         what = {"AutoScalingGroupName": name, "ScalingProcesses": ["Launch", "ReplaceUnhealthy"]}
@@ -135,7 +137,7 @@ class Removal:
             self.tell(str(error))  # deleting the group is what counts, and comes next
 
     def _end_instances(self, name: str) -> None:
-        found = find_by_name(self.aws, name)
+        found = self._find(name)
         asked: set[str] = set()
         while found.alive or (found.group is not None and not found.foreign):
             fresh = [identity for identity in found.alive if identity not in asked]
@@ -151,7 +153,10 @@ class Removal:
                 self._still_there(found)
                 return
             self.sleep(_POLL_SECONDS)
-            found = find_by_name(self.aws, name)
+            found = self._find(name)
+
+    def _find(self, name: str) -> Found:
+        return find_by_name(self.aws, name, self.nonce)
 
     def _end(self, found: Found, ids: list[str]) -> None:
         """A group that stays gives up their places, so that nothing is started in them, whatever is suspended."""

@@ -75,6 +75,10 @@ class Plan:
     place: Place
     profile: str
     user_data: str
+    nonce: str = ""
+    """Of this launch."""
+    owner: str = ""
+    """Who starts it, as a tag."""
 
     @property
     def name(self) -> str:
@@ -82,7 +86,7 @@ class Plan:
 
     @property
     def tags(self) -> dict[str, str]:
-        return tags(self.job_url, self.recipe.tags)
+        return tags(self.job_url, self.recipe.tags, self.nonce, self.owner)
 
 
 def create_security_group(plan: Plan) -> Call:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -115,12 +116,18 @@ def test_with_all_machines_lost_and_the_laptop_gone_the_job_ends(laptop: Laptop)
 
 
 def test_quota_for_two_of_four_machines_does_the_job_with_two(laptop: Laptop) -> None:
-    cloud = laptop.cloud
+    """And a second start, while the first one makes its group, changes nothing."""
+    cloud, words = laptop.cloud, ("split", "recipe.yaml", "batch.json", "elsewhere", "--start")
     cloud.groups.quota = 2
     laptop.write([f"echo {n}; sleep 1" for n in range(12)], scale=4)
+    second: list[subprocess.CompletedProcess[str]] = []
+    cloud.front.before("CreateAutoScalingGroup", lambda call: second.append(laptop.run(*words)))
     done = laptop.run("split", "recipe.yaml", "batch.json", "--start", "--wait")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("vCPU limit") == 1
+    assert [one.returncode for one in second] == [3]
+    assert "another start of the job" in second[0].stdout
+    assert [one for one in cloud.front.actions() if one in CHANGES] == list(CHANGES)
     laptop.over(60)
     assert laptop.codes() == {str(n): 0 for n in range(12)}
     assert (cloud.most_alive, len(cloud.instances())) == (2, 2)

@@ -9,8 +9,8 @@ from typing import Optional
 import pytest
 
 from sc import commands_folder, paths
-from sc.commands.starting import Intended, check_sync, split_sync, start
-from sc.errors import InputError, StorageError
+from sc.commands.starting import Intended, check_sync, split_sync, start, start_alone, start_lease
+from sc.errors import BusyError, InputError, StorageError
 from sc.fleets import Launch, Machine, Tell
 from sc.model import Recipe
 from sc.staging import FIRST_PARTS, Job
@@ -30,8 +30,11 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.in_folder = self.launches = self.stops = 0
+        self.has_machines = False
 
-    def check(self, launch: Launch) -> None: ...
+    def check(self, launch: Launch) -> None:
+        if self.has_machines:
+            raise InputError("the job has machines already")
 
     def launch(self, launch: Launch, tell: Tell) -> None:
         self.launches += 1
@@ -78,6 +81,44 @@ def test_a_start_that_fails_on_the_way_ends_its_machines(tmp_path: Path) -> None
     with pytest.raises(StorageError):
         start(intended(storage, fleet), breaking(), lambda line: None)
     assert (fleet.launches, fleet.stops) == (1, 1)
+
+
+def test_start_beside_another_one_changes_nothing(tmp_path: Path) -> None:
+    storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
+    storage.put(paths.recipe(URL), b"of the other")
+    other = start_lease(storage, URL, "other")
+    other.acquire(lambda line: None)
+    before = dict(storage.objects)
+    with pytest.raises(BusyError, match="another start of the job"):
+        start(intended(storage, fleet), parts(tmp_path), lambda line: None)
+    assert (storage.objects, fleet.launches, fleet.stops) == (before, 0, 0)
+    other.release()
+    start(intended(storage, fleet), parts(tmp_path), lambda line: None)
+    assert paths.starting(URL) not in storage.objects
+
+
+def test_start_of_what_was_started_since_it_was_looked_at_changes_nothing(tmp_path: Path) -> None:
+    storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
+    storage.put(paths.recipe(URL), b"of the other")
+    fleet.has_machines = True
+    with pytest.raises(InputError, match="machines already"):
+        start(intended(storage, fleet), parts(tmp_path), lambda line: None)
+    assert (storage.objects, fleet.launches) == ({paths.recipe(URL): b"of the other"}, 0)
+
+
+def test_start_that_has_lost_the_place_leaves_the_machines_of_the_other(tmp_path: Path) -> None:
+    storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
+    lease = start_lease(storage, URL, "mine")
+    lease.acquire(lambda line: None)
+
+    def taken_over() -> Iterator[bytes]:
+        for number, part in enumerate(parts(tmp_path)):
+            lease.is_lost = number >= 3 * FIRST_PARTS
+            yield part
+
+    with pytest.raises(BusyError, match="was away for longer"):
+        start_alone(intended(storage, fleet), taken_over(), lambda line: None, lease)
+    assert (fleet.launches, fleet.stops) == (1, 0)
 
 
 @pytest.mark.parametrize(
