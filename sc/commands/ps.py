@@ -43,7 +43,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="a list of objects: job, job_url, fleet, id, kind, state, started, spot, dollars",
+        help="a list of objects: job, job_url, fleet, id, kind, state, started, spot, dollars, owner",
     )
     return parser
 
@@ -60,9 +60,11 @@ def run(args: argparse.Namespace) -> int:
     code = ExitCode.OK
     machines = list(LocalFleet(os.environ).list(args.job))
     remarks: list[str] = []
+    me = ""
     try:
         found = _on_ec2(args)
         machines += found.machines
+        me = found.caller
         remarks += [remark(one) for one in found.remains]
         remarks += [stray_remark(found.strays, found.region)] if found.strays else []
     except (CloudError, InputError) as error:
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _tell_json(shown)
     else:
-        _tell_table(shown, time.time())
+        _tell_table(shown, time.time(), me)
     for line in [*stopped_remarks(machines), *remarks]:
         say(line)
     return code
@@ -137,15 +139,31 @@ def _tell_json(machines: Sequence[Machine]) -> None:
     result("]")
 
 
-def _tell_table(machines: Sequence[Machine], now: float) -> None:
+def _tell_table(machines: Sequence[Machine], now: float, me: str) -> None:
     from sc.reports import table
 
-    for line in table(_HEADERS, [row(machine, now) for machine in machines]):
+    rows = [row(machine, now) for machine in machines]
+    for line in table(*with_owners(_HEADERS, rows, machines, me)):
         result(line)
     costs = [machine.dollars for machine in machines if machine.dollars is not None]
     word = "machine" if len(machines) == 1 else "machines"
     total = f", {dollars(sum(costs))} so far" if costs else ""
     say(f"{len(machines)} {word}{total}")
+
+
+def with_owners(
+    headers: tuple[str, ...], rows: Sequence[tuple[str, ...]], machines: Sequence[Machine], me: str
+) -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
+    """One column more, if some of the machines are not yours."""
+    from sc.fleets.ec2_names import is_same_owner, owner_to_tag
+
+    mine = owner_to_tag(me)
+    owners = ["" if is_same_owner(owner_to_tag(one.owner), mine) else one.owner for one in machines]
+    if not any(owners):
+        return headers, rows
+    # What follows the account says who it is: user/ann, assumed-role/Admin/ann@example.com.
+    told = [owner.split(":", 5)[-1] for owner in owners]
+    return (*headers, "owner"), [(*cells, owner) for cells, owner in zip(rows, told)]
 
 
 def row(machine: Machine, now: float) -> tuple[str, ...]:

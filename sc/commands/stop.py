@@ -34,12 +34,14 @@ Examples:
   sc stop s3://bucket/backfill/.sc/backfill      any job, by its URL
   sc stop batch.yaml                             every job of a batch
   sc stop backfill --now                         do not wait for runs to be ended politely
+  sc stop backfill --yes                         also if somebody else has started it
 
 Tells the workers to start nothing more, to end their runs and to save what they printed; then
 ends the machines, waits until they are gone, and removes what was made for them. Runs that were
 ended are not marked, so that the batch can be started again for the rest. Can be repeated.
 --now kills the workers of this machine with all that they have started, within seconds, and ends
-other machines without waiting. Exit code: 0 nothing is left, 3 something is, and is named.
+other machines without waiting. Machines that somebody else has started are ended only after a
+question, or with --yes. Exit code: 0 nothing is left, 3 something is, and is named.
 """
 
 
@@ -50,6 +52,9 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument("--region", help="of the machines; by default that of your AWS settings")
     parser.add_argument(
         "--now", action="store_true", help="kill at once; what runs printed last is lost"
+    )
+    parser.add_argument(
+        "--yes", action="store_true", help="do not ask whether to end somebody else's machines"
     )
     parser.add_argument(
         "--json", action="store_true", help="one object: stopped (URLs), left (what is still there)"
@@ -67,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
     storage, fleet = open_storage(), Ec2Fleet(args.region, os.environ)
     stopped: list[str] = []
     left: list[str] = []
-    for job in _meant(args.job, storage, fleet):
+    meant = _meant(args.job, storage, fleet)
+    if not args.yes:
+        _ask_of_others(meant, storage, fleet)
+    for job in meant:
         url = job if "/" in job else ""
         if url:
             left += _say_stop(storage, url, args.now)
@@ -82,6 +90,30 @@ def run(args: argparse.Namespace) -> int:
         stopped.append(job)
     _tell(args, stopped, left)
     return ExitCode.REFUSED if left else ExitCode.OK
+
+
+def _ask_of_others(meant: Sequence[str], storage: Storage, fleet: Ec2Fleet) -> None:
+    """Raises InputError if one of the jobs is somebody else's, and nobody says that it is to be ended. Before any
+    effect: the key that tells workers to stop is one."""
+    from sc.commands.asking import agreed
+
+    for job in meant:
+        if "/" in job and is_local(storage, job):
+            continue
+        owner = ""
+        with suppress(CloudError, InputError):  # who may not ask EC2 ends nothing there
+            owner = fleet.other_owner(job)
+        if not owner:
+            continue
+        answer = agreed(f"{job} was started by {owner}; end it?")
+        if answer is None:
+            me = fleet.caller() or "somebody of whom STS tells nothing"
+            raise InputError(
+                f"{job} was started by {owner}, and you are {me}: if it is to be ended all the same, add --yes; "
+                "nothing was changed"
+            )
+        if not answer:
+            raise InputError(f"{job} was not ended, and nothing was changed")
 
 
 def _say_stop(storage: Storage, url: str, at_once: bool) -> list[str]:

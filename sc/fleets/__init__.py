@@ -67,6 +67,8 @@ class Machine(NamedTuple):
     spot: bool = False
     dollars: Optional[float] = None
     """What it has cost so far, as far as prices may be asked."""
+    owner: str = ""
+    """Who has started it: on EC2 an ARN. Empty: nobody else than you, or nobody knows."""
 
 
 class Fleet(Protocol):

@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple, Optional
 
 from sc.errors import CloudError
 from sc.fleets import Launch, Machine, Tell
-from sc.fleets.ec2_aws import Aws, Boto3
+from sc.fleets.ec2_aws import Aws, Boto3, Call
 from sc.fleets.ec2_checks import check
 from sc.fleets.ec2_follow import Following
 from sc.fleets.ec2_found import (
@@ -27,6 +27,7 @@ from sc.fleets.ec2_found import (
     machine,
 )
 from sc.fleets.ec2_launch import launch, refuse_if_running
+from sc.fleets.ec2_names import is_same_owner, owner_to_tag, url_from_tag
 from sc.fleets.ec2_prices import Prices
 from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
 from sc.fleets.ec2_requests import Plan
@@ -45,6 +46,8 @@ class Survey(NamedTuple):
     strays: Sequence[Machine]
     """Machines that carry the tag of jobs and are of none: they cost money, and `stop` does not end them."""
     region: str
+    caller: str = ""
+    """The ARN of who looks, where a machine has an owner; "" where AWS does not tell."""
 
 
 class Ec2Fleet:
@@ -98,11 +101,13 @@ class Ec2Fleet:
 
     def survey(self, job: Optional[str] = None) -> Survey:
         everything = find_everything(self._aws, job)
+        machines = self._machines(everything.jobs)
         return Survey(
-            self._machines(everything.jobs),
+            machines,
             [one for one in everything.jobs if not one.alive and not one.is_nothing],
             [machine(instance, "", "") for instance in everything.strays],
             self._aws.region,
+            self.caller() if any(one.owner for one in machines) else "",
         )
 
     def _machines(self, jobs: Iterable[Found]) -> Sequence[Machine]:
@@ -116,6 +121,25 @@ class Ec2Fleet:
         """What there is of a job, by its name or URL, or None. Raises InputError if a name means several."""
         found = find_one(self._aws, job)
         return None if found.is_nothing else found
+
+    def caller(self) -> str:
+        """The ARN of whoever asks; "" where AWS does not tell."""
+        try:
+            return str(self._aws.send(Call("sts", "get_caller_identity", {}))["Arn"])
+        except CloudError:
+            return ""
+
+    def other_owner(self, job: str) -> str:
+        """The ARN of somebody else who has started what there is of a job; "" if there is none, or nobody knows.
+
+        Who cannot tell who they are is somebody else. Raises CloudError, and InputError if a name means several.
+        """
+        found = self.one(job)
+        if found is None or not found.owners:
+            return ""
+        me = owner_to_tag(self.caller())
+        others = (owner for owner in found.owners if not me or not is_same_owner(owner, me))
+        return url_from_tag(next(others, ""))
 
     def stop(self, job: str, tell: Tell, leave_seconds: float = 0.0) -> Sequence[str]:
         """`leave_seconds`: how long machines may take to leave by themselves, if `stop` was said to them."""

@@ -13,7 +13,7 @@ from sc.errors import InputError
 from sc.fleets import Launch
 from sc.fleets.bootstrap import JobFacts, user_data
 from sc.fleets.ec2_aws import Aws, AwsRefused, Call
-from sc.fleets.ec2_names import PROFILE
+from sc.fleets.ec2_names import PROFILE, owner_to_tag
 from sc.fleets.ec2_places import find_place
 from sc.fleets.ec2_requests import Image, Plan
 from sc.model import GpuNeeds, Recipe
@@ -43,7 +43,7 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
             f"Machines on EC2 cannot reach {launch.job_url}: "
             "let remote_output_path be an s3:// place.",
         )
-    aws.send(Call("sts", "get_caller_identity", {}))
+    owner = owner_to_tag(str(aws.send(Call("sts", "get_caller_identity", {}))["Arn"]))
     s3_region = bucket_region(aws, place.name)
     profile = recipe.instance_profile or PROFILE
     problems += profile_problems(aws, profile)
@@ -58,7 +58,8 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     if problems:
         raise InputError(*problems)
     text = user_data(job_facts(aws, launch, place, s3_region, environment))
-    return Plan(launch.job_url, recipe, launch.machines, image, where, profile, text, launch.nonce)
+    marks = (launch.nonce, owner)
+    return Plan(launch.job_url, recipe, launch.machines, image, where, profile, text, *marks)
 
 
 def job_facts(

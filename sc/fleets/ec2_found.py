@@ -20,6 +20,7 @@ from sc.fleets.ec2_names import (
     GROUP_TAG,
     JOB_TAG,
     NONCE_TAG,
+    OWNER_TAG,
     URL_TAG,
     from_tag_list,
     group_name,
@@ -52,6 +53,8 @@ class Found:
     foreign: list[str] = field(default_factory=list)
     """The ids of instances alive that somebody has put into the group; only `find_by_name` looks for them."""
     has_template: bool = False
+    template_owner: str = ""
+    """Its tag."""
     security_groups: list[str] = field(default_factory=list)
 
     @property
@@ -63,6 +66,13 @@ class Found:
     def is_nothing(self) -> bool:
         """Whether nothing is left but the memory of terminated instances."""
         return not (self.group or self.alive or self.has_template or self.security_groups)
+
+    @property
+    def owners(self) -> list[str]:
+        """The tags of whoever has started what is there; older versions have set none."""
+        alive = [one for one in self.instances if one["State"]["Name"] != "terminated"]
+        told = [from_tag_list(one).get(OWNER_TAG, "") for one in [self.group or {}, *alive]]
+        return [owner for owner in dict.fromkeys([*told, self.template_owner]) if owner]
 
     def machines(self) -> list[Machine]:
         return [machine(instance, self.job, self.job_url) for instance in self.instances]
@@ -93,6 +103,7 @@ def machine(instance: dict[str, Any], job: str, job_url: str) -> Machine:
         state=_STATES.get(instance["State"]["Name"], "ended"),
         started=started.timestamp() if started else None,
         spot=instance.get("InstanceLifecycle") == "spot",
+        owner=url_from_tag(from_tag_list(instance).get(OWNER_TAG, "")),
     )
 
 
@@ -210,6 +221,7 @@ class _Search:
             found = self._note(template["LaunchTemplateName"], template.get("Tags", []))
             if found is not None:
                 found.has_template = True
+                found.template_owner = from_tag_list(template).get(OWNER_TAG, "")
         named = [{"Name": "group-name", "Values": [self.name]}] if self.name else []
         call = Call("ec2", "describe_security_groups", {"Filters": [*_TAGGED, *named]})
         for group in self.aws.pages(call, "SecurityGroups"):

@@ -72,10 +72,12 @@ def url_from_tag(text: str) -> str:
 def owner_to_tag(arn: str) -> str:
     """The ARN of a caller as a tag. Of one that is too long (the path of a user may have 512 letters) the end is
     replaced by a hash."""
-    text = _to_tag(arn)
-    if len(text) <= _LONGEST_VALUE:
-        return text
-    return f"{text[: _LONGEST_VALUE - 20]}...{hashlib.sha256(arn.encode()).hexdigest()[:16]}"
+    if len(_to_tag(arn)) <= _LONGEST_VALUE:
+        return _to_tag(arn)
+    end, head = f"...{hashlib.sha256(arn.encode()).hexdigest()[:16]}", arn
+    while len(_to_tag(head)) > _LONGEST_VALUE - len(end):
+        head = head[:-1]
+    return _to_tag(head) + end
 
 
 def is_same_owner(one: str, other: str) -> bool:

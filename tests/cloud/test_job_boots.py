@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +198,41 @@ def test_a_machine_has_a_synced_folder_as_at_home_a_server_and_no_open_secret(
         assert secret not in laptop.run(*words).stdout
 
 
+ANN = "arn:aws:sts::123456789012:assumed-role/Admin/ann"
+
+
+def start_by_another(laptop: Laptop) -> None:
+    """Tag the job's things as if somebody else had started it."""
+    tag = {"Key": "sc:owner", "Value": ANN}
+    of_group = {"ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}
+    scaling, ec2 = laptop.cloud.client("autoscaling"), laptop.cloud.client("ec2")
+    (group,) = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    name = group["AutoScalingGroupName"]
+    scaling.create_or_update_tags(Tags=[{**tag, **of_group, "ResourceId": name}])
+    ec2.create_tags(Resources=[one.instance_id for one in laptop.cloud.alive()], Tags=[tag])
+
+
+def answered(laptop: Laptop, answer: str, *words: str) -> tuple[int, str]:
+    """Call `sc.pyz` at a terminal, and answer what it asks: its exit code and what is to be seen."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(laptop.pyz), *words],
+        cwd=laptop.folder,
+        env=laptop.cloud.environment(),
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    seen = b""
+    with suppress(OSError):  # the terminal's other end is closed
+        while piece := os.read(ours, 4096):
+            seen += piece
+    os.close(ours)
+    return process.wait(timeout=120), seen.decode()
+
+
 def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -> None:
     laptop.write(["echo before; sleep 1000"] * 2, nprocs=1, scale=2)
     laptop.split()
@@ -207,8 +244,23 @@ def test_a_job_is_seen_and_stopped_by_its_name_from_any_laptop(laptop: Laptop) -
     again = laptop.run("split", "recipe.yaml", "batch.json", "--start")
     assert again.returncode == 2, again.stdout
     laptop.cloud.wait(lambda: "0/stdout" in set(laptop.keys()), 60, "what the first run prints")
-    done = laptop.run("stop", JOB)
-    assert done.returncode == 0, done.stdout
+    assert {one["owner"] for one in told} == {
+        laptop.cloud.client("sts").get_caller_identity()["Arn"]
+    }
+    assert "owner" not in talk(laptop, "ps", JOB)
+    start_by_another(laptop)
+    for word in (JOB, laptop.job_url):
+        refused = laptop.run("stop", word)
+        assert refused.returncode == 2, refused.stdout
+        assert f"was started by {ANN}" in refused.stdout
+        assert "--yes" in refused.stdout
+    assert "assumed-role/Admin/ann" in talk(laptop, "ps", JOB)
+    assert answered(laptop, "n", "stop", JOB)[0] == 2
+    assert len(laptop.cloud.alive()) == 2
+    laptop.cloud.front.fail("GetCallerIdentity", "AccessDenied")
+    code, said = answered(laptop, "y", "stop", JOB)
+    assert code == 0, said
+    assert f"was started by {ANN}; end it? [y/N]" in said
     assert laptop.cloud.leftovers() == {}
     assert json.loads(talk(laptop, "ps", JOB, "--json")) == []
     assert [boot.end for boot in laptop.cloud.instances()] != []
