@@ -111,7 +111,7 @@ def intend(recipe: Recipe, work: Work, storage: Storage, folder: str) -> Intende
         is_fresh=is_fresh(storage, work.remote_output_path),
         working_directory=recipe.working_directory,
         start_script=recipe.start_script,
-        environment_variables=recipe.environment_variables,
+        environment_variables=_variables(recipe),
         synced=synced,
         lease_seconds=_lease_seconds(storage, recipe, url),
         max_failures=work.max_failures,
@@ -151,6 +151,15 @@ def tell_keys(recipe: Recipe, is_waiting: bool) -> None:
             "sc asks for it; without, what runs then print and make waits on this machine until somebody here has "
             f"called `{cli_call()}`"
         )
+
+
+def _variables(recipe: Recipe) -> Mapping[str, str]:
+    """What the runs get."""
+    if recipe.is_local:
+        return recipe.environment_variables
+    from sc.fleets.proxies import excluding_metadata
+
+    return excluding_metadata(recipe.environment_variables)
 
 
 def _program_for(recipe: Recipe) -> str:

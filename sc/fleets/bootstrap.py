@@ -6,7 +6,8 @@ r"""The text that a bare machine runs when it boots: user-data. Pure.
       its watchdog, beside it ─▶ the same, when no worker has started, or proved itself, in time
 
 Nothing that a person wrote is part of the shell text: the job's facts are one line of JSON in a here-document whose
-delimiter is quoted, read by the courier only. So a name such as `a'; echo foo` stays what it is.
+delimiter is quoted, read by the courier only. So a name such as `a'; echo foo` stays what it is. A proxy, if there is
+one, is another here-document, since a package manager needs it before there is a Python that reads JSON.
 
 cloud-init runs user-data as root, without HOME and with a PATH of its own (machines of others have died of that), and
 AWS takes at most 16 KB of it.
@@ -65,6 +66,7 @@ def user_data(
         raise RuntimeError("sc.fleets.courier is not in this package")
     parts = {
         "@JOB@": json.dumps(asdict(facts), ensure_ascii=True),
+        "@PROXY@": _proxy_lines(facts.environment),
         "@COURIER@": courier.decode().rstrip("\n"),
         "@START@": str(start_seconds),
         "@PROOF@": str(proof_seconds),
@@ -79,6 +81,16 @@ def user_data(
     return text
 
 
+def _proxy_lines(environment: Mapping[str, str]) -> str:
+    proxies = [
+        f"{name}={value}" for name, value in environment.items() if name.lower().endswith("_proxy")
+    ]
+    if not proxies:
+        return ""
+    return "\n".join([_PROXY, *proxies, "SC_PROXY", ""])
+
+
+_PROXY = r"""while IFS='=' read -r name value; do export "$name=$value"; done <<'SC_PROXY'"""
 _SCRIPT = r"""#!/bin/sh
 # Made by sc: brings this machine to work, and ends it when the work is over or cannot begin.
 set -u
@@ -92,7 +104,7 @@ umask 022
 mkdir -p "$home/tmp" "$HOME"
 exec 3>&1 >>"$log" 2>&1 </dev/null
 cd "$home" || exit 1
-
+@PROXY@
 say() {
   printf 'sc-bootstrap: %s\n' "$*"
   printf 'sc-bootstrap: %s\n' "$*" >&3

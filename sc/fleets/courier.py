@@ -163,7 +163,6 @@ def give_up_place(job: Any, _: str) -> None:
 
 
 def work(job: Any, program: str) -> None:
-    os.environ.update(job["environment"])
     words = [sys.executable, program, "work", job["job_url"], "--fleet", "ec2"]
     os.execv(sys.executable, words)
 
@@ -172,4 +171,6 @@ COMMANDS = {"fetch": fetch, "log": store_log, "give-up-place": give_up_place, "w
 
 if __name__ == "__main__":
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "job.json")) as about:
-        COMMANDS[sys.argv[1]](json.load(about), sys.argv[2])
+        facts = json.load(about)
+    os.environ.update(facts["environment"])  # a proxy, say, whoever has called this
+    COMMANDS[sys.argv[1]](facts, sys.argv[2])

@@ -27,6 +27,10 @@ class Aws(Protocol):
     @property
     def region(self) -> str: ...
 
+    @property
+    def uses_fips(self) -> bool:
+        """Whether the person wants only endpoints with validated cryptography to be asked."""
+
     def send(self, call: Call) -> Any:
         """The parsed answer."""
 
@@ -72,6 +76,10 @@ class Boto3:
                 "or set AWS_REGION."
             )
         return str(region)
+
+    @property
+    def uses_fips(self) -> bool:
+        return bool(self._open()._session.get_config_variable("use_fips_endpoint"))
 
     def send(self, call: Call) -> Any:
         with _Translated(call):

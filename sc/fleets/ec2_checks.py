@@ -5,6 +5,7 @@ All problems are told at once, as far as one does not hide another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -16,6 +17,7 @@ from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_names import PROFILE, owner_to_tag
 from sc.fleets.ec2_places import find_place
 from sc.fleets.ec2_requests import Image, Plan
+from sc.fleets.proxies import machine_proxies, proxy_problems
 from sc.model import GpuNeeds, Recipe
 from sc.storage.places import Bucket, resolve
 
@@ -24,13 +26,16 @@ _GPU_IMAGE = (
     "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
 )
 _DEFAULT_DISK_GIB = 30
+_BEFORE_TURING = re.compile(r"(?:Tesla |GRID )?[KMPV]\d+\w*")
+"""Kepler, Maxwell, Pascal and Volta, as EC2 calls them: K80 (p2), M60 (g3), V100 (p3)."""
 _PASSED_ON = ("AWS_ENDPOINT_URL", "SC_SFS_ROOT")
 
 
 def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     """Ask, and decide. Raises InputError for what the user wrote, AwsRefused for what AWS does not let them do."""
     recipe = launch.recipe
-    problems = tag_problems(recipe.tags)
+    problems = fips_problems(aws) + tag_problems(recipe.tags)
+    problems += proxy_problems(recipe.environment_variables)
     if not launch.program:
         problems.append(
             "Machines on EC2 run the one file sc.pyz, and this is not it: "
@@ -49,6 +54,7 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     problems += profile_problems(aws, profile)
     types = describe_types(aws, recipe)
     problems += gpu_problems(types, launch.gpus)
+    problems += driver_problems(types, recipe)
     architecture = common_architecture(types)
     image = find_image(aws, recipe, architecture, needs_gpu_image(types))
     problems += image_problems(image, recipe, architecture)
@@ -84,6 +90,7 @@ def job_facts(
         environment={
             **passed_on,
             **launch.environment,
+            **machine_proxies(launch.recipe.environment_variables),
             "AWS_DEFAULT_REGION": aws.region,
             "AWS_REGION": aws.region,
         },
@@ -100,6 +107,18 @@ def courier_address(endpoint: str, bucket: str) -> tuple[str, str]:
     if bucket.endswith("-s3alias") and host.endswith(("amazonaws.com", "amazonaws.com.cn")):
         return f"{scheme}://{bucket}.{host}", ""
     return endpoint, bucket
+
+
+def fips_problems(aws: Aws) -> list[str]:
+    """docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html"""
+    if not aws.uses_fips:
+        return []
+    sentence = (
+        "FIPS endpoints are asked for (AWS_USE_FIPS_ENDPOINT, or use_fips_endpoint in the AWS configuration), and "
+        "machines that sc starts would ask others. Where that is allowed, set AWS_USE_FIPS_ENDPOINT=false for this "
+        "command; else use machines of your own: `instance_type: local`, or `sc work` on each."
+    )
+    return [sentence]
 
 
 def tag_problems(tags: Mapping[str, str]) -> list[str]:
@@ -206,6 +225,28 @@ def gpu_problems(types: Sequence[Mapping[str, Any]], needs: GpuNeeds) -> list[st
     }
     refusals = [needs.refusal("the batch", count, kind) for kind, count in counts.items()]
     return [refusal for refusal in refusals if refusal]
+
+
+def driver_problems(types: Sequence[Mapping[str, Any]], recipe: Recipe) -> list[str]:
+    """Of GPUs that the driver of the default image does not know: those before Turing.
+
+    http.download.nvidia.com/XFree86/Linux-x86_64/560.28.03/README/kernel_open.html ("The open kernel modules cannot
+    support GPUs before Turing"); docs.aws.amazon.com/dlami/latest/devguide has the types in its release notes.
+    """
+    if recipe.image is not None or not needs_gpu_image(types):
+        return []
+    old = {
+        str(one["InstanceType"]): str(gpu.get("Name", ""))
+        for one in types
+        for gpu in one["GpuInfo"]["Gpus"]
+        if _BEFORE_TURING.fullmatch(str(gpu.get("Name", "")))
+    }
+    return [
+        f"{kind} has GPUs ({name}) that need NVIDIA's proprietary driver, which the image that sc takes does not have: "
+        "set `image` to one that has it (docs.aws.amazon.com/dlami/latest/devguide lists the 'Proprietary Nvidia "
+        "Driver' images), or take a type from g4dn or p4d on."
+        for kind, name in old.items()
+    ]
 
 
 def image_parameter(recipe: Recipe, architecture: str, gpu: bool) -> Optional[str]:

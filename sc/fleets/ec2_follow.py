@@ -188,6 +188,8 @@ class Following:
     def _look_at_activities(self, found: Found) -> bool:
         """Tell, once, why AWS starts no machine (no capacity, say), and keep what it will say for ever. True if it is
         about to start one."""
+        if found.group is None and self._had_group:
+            return False
         asked = {"AutoScalingGroupName": group_name(self.job_url), "MaxRecords": 20}
         try:
             activities = self.aws.send(Call("autoscaling", "describe_scaling_activities", asked))

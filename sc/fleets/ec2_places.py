@@ -10,6 +10,8 @@ from sc.fleets.ec2_aws import Aws, Call
 from sc.fleets.ec2_requests import Place
 from sc.model import Recipe
 
+_MOST_TOLD = 8
+
 
 def find_place(aws: Aws, recipe: Recipe) -> Place:
     """The recipe's subnets, or those of the default VPC, in every zone that offers one of the types."""
@@ -46,9 +48,19 @@ def _default_vpc(aws: Aws) -> str:
     for vpc in aws.pages(Call("ec2", "describe_vpcs", {"Filters": asked}), "Vpcs"):
         return str(vpc["VpcId"])
     raise InputError(
-        f"{aws.region} has no default VPC: name the subnets to use as `subnets: [subnet-…]` in the recipe, "
-        "or make one with `aws ec2 create-default-vpc`."
+        f"{aws.region} has no default VPC: name the subnets to use as `subnets: [subnet-…]` in the recipe"
+        f"{_usable_subnets(aws)}, or make one with `aws ec2 create-default-vpc`."
     )
+
+
+def _usable_subnets(aws: Aws) -> str:
+    """Those of the account, and those that another account shares with it: docs.aws.amazon.com/vpc/latest/userguide/
+    vpc-share-limitations.html (participants describe them, start instances in them, and make security groups of their
+    own in that VPC)."""
+    found = list(aws.pages(Call("ec2", "describe_subnets", {}), "Subnets"))
+    told = [f"{one['SubnetId']} of {one['VpcId']}" for one in found[:_MOST_TOLD]]
+    more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+    return f" (there are {', '.join(told)}{more})" if told else ""
 
 
 def _zones_that_offer(aws: Aws, recipe: Recipe) -> set[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Optional
+
 import pytest
 
 from sc.errors import CloudError, InputError
@@ -28,3 +31,29 @@ def test_an_api_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     with pytest.raises(CloudError, match="AWS could not be asked"):
         Boto3("eu-west-1").send(Call("pricing", "get_products", {"ServiceCode": "AmazonEC2"}))
+
+
+@pytest.mark.parametrize(
+    ("variable", "configuration", "is_wanted"),
+    [
+        (None, "", False),
+        ("true", "", True),
+        ("TRUE", "", True),
+        ("false", "use_fips_endpoint = true", False),
+        (None, "use_fips_endpoint = true", True),
+    ],
+)
+def test_wish_for_fips_is_read_from_variable_and_profile(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variable: Optional[str],
+    configuration: str,
+    is_wanted: bool,
+) -> None:
+    (tmp_path / "config").write_text(f"[default]\n{configuration}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.delenv("AWS_USE_FIPS_ENDPOINT", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", variable)
+    assert Boto3("eu-west-1").uses_fips is is_wanted

@@ -16,7 +16,19 @@ TYPES: dict[str, dict[str, Any]] = {
     "m7g.large": {"ProcessorInfo": {"SupportedArchitectures": ["arm64"]}},
     "g5.xlarge": {
         "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
-        "GpuInfo": {"Gpus": [{"Manufacturer": "NVIDIA", "Count": 1}]},
+        "GpuInfo": {"Gpus": [{"Manufacturer": "NVIDIA", "Name": "A10G", "Count": 1}]},
+    },
+    "p3.2xlarge": {
+        "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
+        "GpuInfo": {"Gpus": [{"Manufacturer": "NVIDIA", "Name": "V100", "Count": 1}]},
+    },
+    "g3.4xlarge": {
+        "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
+        "GpuInfo": {"Gpus": [{"Manufacturer": "NVIDIA", "Name": "M60", "Count": 1}]},
+    },
+    "p2.xlarge": {
+        "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
+        "GpuInfo": {"Gpus": [{"Manufacturer": "NVIDIA", "Name": "K80", "Count": 1}]},
     },
     "u-6tb1.metal": {
         "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
@@ -34,6 +46,7 @@ class FakeAws:
     """One account and region. What changes something is in `changes`, everything in `calls`."""
 
     region = "eu-west-1"
+    uses_fips = False
 
     def __init__(self, **answers: Answer) -> None:
         self.calls: list[Call] = []

@@ -250,3 +250,60 @@ def test_types_with_fewer_gpus_than_a_run_asks_for_are_each_told() -> None:
         "r6a.xlarge has no GPU; lower gpus, or take a machine that has them",
     ]
     assert gpu_problems(types, GpuNeeds()) == []
+
+
+@pytest.mark.parametrize("kinds", [("p3.2xlarge",), ("g3.4xlarge", "g5.xlarge"), ("p2.xlarge",)])
+def test_gpus_that_the_default_image_cannot_drive_are_refused(kinds: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=f"{kinds[0]} has GPUs .* set `image` to one") as told:
+        checked(FakeAws(), *kinds)
+    assert "g5.xlarge has" not in str(told.value)
+    assert checked(FakeAws(), *kinds, image="ami-x86").image.id == "ami-x86"
+    assert checked(FakeAws(), "g5.xlarge").image.id == "ami-x86"
+
+
+def test_fips_is_refused_with_what_to_set_before_anything_is_asked_in_vain() -> None:
+    aws = FakeAws()
+    aws.uses_fips = True
+    with pytest.raises(InputError, match="set AWS_USE_FIPS_ENDPOINT=false"):
+        checked(aws)
+    with pytest.raises(InputError, match="AWS_USE_FIPS_ENDPOINT"):
+        checked(aws, url="/home/me/.sc/job")
+    assert aws.changes == []
+
+
+def test_proxy_of_the_recipe_is_handed_to_machines_and_that_of_the_laptop_is_not() -> None:
+    proxy = {"HTTPS_PROXY": "http://proxy.lan:3128", "TOKEN": "x"}
+    plan = checked(FakeAws(), environment_variables=proxy)
+    (line,) = [line for line in plan.user_data.splitlines() if line.startswith('{"job_url"')]
+    told = json.loads(line)["environment"]
+    assert told["https_proxy"] == told["HTTPS_PROXY"] == "http://proxy.lan:3128"
+    assert told["no_proxy"] == told["NO_PROXY"] == "169.254.169.254"
+    assert "TOKEN" not in told
+    environment = {"HTTPS_PROXY": "http://laptop.lan:1", "https_proxy": "http://laptop.lan:1"}
+    launch = Launch(URL, Recipe("job", ("r6a.xlarge",)), 1, "/sc.pyz", "a" * 64)
+    assert "laptop.lan" not in check(FakeAws(), launch, environment).user_data
+    with pytest.raises(InputError, match="HTTPS_PROXY holds a user's name or password"):
+        checked(FakeAws(), environment_variables={"HTTPS_PROXY": "http://a:b@proxy.lan:1"})
+
+
+def test_subnets_of_another_account_are_as_good() -> None:
+    """A shared VPC: its owner is another account, and there need be no default VPC here.
+
+    docs.aws.amazon.com/vpc/latest/userguide/vpc-share-limitations.html: participants describe shared subnets, start
+    instances in them, and make security groups of their own in that VPC.
+    """
+    shared = {
+        "Subnets": [
+            {
+                "SubnetId": "subnet-s",
+                "VpcId": "vpc-shared",
+                "AvailabilityZone": "eu-west-1a",
+                "OwnerId": "999999999999",
+            }
+        ]
+    }
+    aws = FakeAws(describe_vpcs={"Vpcs": []}, describe_subnets=shared)
+    plan = checked(aws, subnets=("subnet-s",))
+    assert plan.place == Place("vpc-shared", ("subnet-s",), ())
+    with pytest.raises(InputError, match=r"has no default VPC: name the subnets .*subnet-s"):
+        checked(aws)

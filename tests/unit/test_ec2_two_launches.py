@@ -31,6 +31,7 @@ class Account:
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     before: Callable[[Call], None] = lambda call: None
     region: str = "eu-west-1"
+    uses_fips: bool = False
 
     def send(self, call: Call) -> Any:
         self.before(call)
