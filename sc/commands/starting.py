@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 from sc import paths, s3_settings
 from sc.commands.signals import ended_politely
 from sc.commands.voice import command_line, tell
-from sc.errors import InputError, StorageError
+from sc.errors import BusyError, InputError, StorageError
 from sc.model import NO_GPUS
 from sc.widths import ALL_OPEN, Widths
 
@@ -266,6 +266,7 @@ def start_alone(intended: Intended, parts: Iterable[bytes], tell: Tell, lease: S
         for _ in staged:
             lease.check()
             if not is_launched:
+                _refuse_stopped(storage, url)
                 intended.fleet.launch(intended.launch, tell)
                 is_launched = True
     except BaseException:
@@ -277,6 +278,12 @@ def start_alone(intended: Intended, parts: Iterable[bytes], tell: Tell, lease: S
             with suppress(StorageError):
                 intended.claimant.release_job()
         raise
+
+
+def _refuse_stopped(storage: Storage, url: str) -> None:
+    """`sc stop`, called since the place was cleared, has found no machines, and has said that nothing is left."""
+    if storage.stat(paths.stop(url)) is not None:
+        raise BusyError(f"{url} was stopped while it was being started: no machine was started")
 
 
 def _while_held(lease: StartLease, parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -80,7 +80,7 @@ def _wrong(value: str) -> str:
     if at.username is not None or at.password is not None:
         return "holds a user's name or password, which everybody on a machine could read in its user-data"
     if at.scheme != "http":
-        return f"is an {at.scheme}:// proxy, which not all programs of a machine can use"
+        return f"begins with {at.scheme}://, which not all programs of a machine can use"
     if not at.hostname or port == 0 or at.path.strip("/") or at.query:
         return "is no address of a proxy"
     return "" if _SAFE.fullmatch(value) and " " not in value else "is no address of a proxy"

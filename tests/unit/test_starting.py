@@ -106,6 +106,24 @@ def test_start_of_what_was_started_since_it_was_looked_at_changes_nothing(tmp_pa
     assert (storage.objects, fleet.launches) == ({paths.recipe(URL): b"of the other"}, 0)
 
 
+def test_start_of_a_job_that_is_stopped_meanwhile_starts_no_machine(tmp_path: Path) -> None:
+    storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
+    storage.put(paths.stop(URL), b"of an earlier job")
+
+    def stopped() -> Iterator[bytes]:
+        for number, part in enumerate(parts(tmp_path)):
+            if number == 3:
+                storage.put(paths.stop(URL), b"")
+            yield part
+
+    with pytest.raises(BusyError, match="was stopped while it was being started"):
+        start(intended(storage, fleet), stopped(), lambda line: None)
+    assert (fleet.launches, fleet.stops) == (0, 0)
+    assert paths.starting(URL) not in storage.objects
+    start(intended(storage, fleet), parts(tmp_path), lambda line: None)
+    assert fleet.launches == 1
+
+
 def test_start_that_has_lost_the_place_leaves_the_machines_of_the_other(tmp_path: Path) -> None:
     storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
     lease = start_lease(storage, URL, "mine")
