@@ -33,6 +33,8 @@ class AtHand(NamedTuple):
     """Where one job is meant; its runs are then those of `batch`, which may be some of the file that was split."""
     given: Optional[Given] = None
     """What its recipe gives to the runs, where that is at hand too."""
+    folder: str = ""
+    """Where it was split, where that is known here."""
 
 
 def read_at_hand(
@@ -60,6 +62,11 @@ def read_at_hand(
         at_once=1,  # nothing is run but by `sc rerun`, one after the other
     )
     return AtHand(batch, paths.job(batch.remote_output_path, job) if job else None)
+
+
+def is_job(word: str) -> bool:
+    """Whether the batch is read from a job's place."""
+    return _split_of(word) is None and _job_url(word) is not None
 
 
 def job_urls(at_hand: AtHand, storage: Storage) -> list[str]:
@@ -100,7 +107,7 @@ def _of_split(word: str, split: commands_folder.Split) -> AtHand:
     read = read_recipe(recipe).recipe
     s3_settings.keep(read.s3, os.environ)
     url = paths.job(place, read.name)
-    return AtHand(replace(batch, width=first.width), url, read.given)
+    return AtHand(replace(batch, width=first.width), url, read.given, split.folder or "")
 
 
 def _runs_of_files(parts: Iterable[str]) -> Iterator[Run]:

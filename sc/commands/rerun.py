@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
+from sc import paths
 from sc.commands import at_hand
+from sc.commands.consent import add_yes
 from sc.commands.voice import conclude, tell, to_reader
 from sc.errors import ExitCode, InputError
 from sc.model import NOTHING_GIVEN, Given
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sc.commands import Subparsers
     from sc.executor import Plan
     from sc.model import Outcome, Run
+    from sc.staging import Job
     from sc.storage import Storage
 
 EXAMPLES = """
@@ -31,9 +34,10 @@ Examples:
 
 BATCH is a batch file, a commands folder of split, or a job's URL; RUN a number, an output path, or
 the end of one. A run gets the same variables as on the job's machines, those of the job's recipe
-included. Exit code: 0 all of them completed, 1 some failed (each run's own code is told), 2 bad
-input, 3 the storage said no, or with --save somebody else executes a run, 130 interrupted; with
---shell 0.
+included. Commands of a job's URL, and settings that come from a bucket, are shown, and asked about
+once, if no batch or recipe in this folder says the same; without a terminal they need --yes. Exit
+code: 0 all of them completed, 1 some failed (each run's own code is told), 2 bad input, 3 the
+storage said no, or with --save somebody else executes a run, 130 interrupted; with --shell 0.
 """
 
 
@@ -50,6 +54,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--save", action="store_true", help="replace what is stored of them, as sc batch would"
     )
+    add_yes(parser)
     parser.add_argument(
         "--json",
         action="store_true",
@@ -91,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
     if not chosen.number:
         tell("there is nothing to run again")
         return ExitCode.OK
-    around = _around(meant, storage)
+    found = at_hand.last_job(meant, storage)
+    chosen = _granted(args, meant, chosen, found, storage)
+    around = _around(found)
     if args.shell:
         from sc.commands.run_shell import open_shell
 
@@ -149,12 +156,59 @@ def _before(one: Run, meant: at_hand.AtHand, storage: Storage) -> Optional[int]:
     return ended.known
 
 
-def _around(meant: at_hand.AtHand, storage: Storage) -> Around:
+def _granted(
+    args: argparse.Namespace,
+    meant: at_hand.AtHand,
+    chosen: Chosen,
+    found: Optional[tuple[str, Job]],
+    storage: Storage,
+) -> Chosen:
+    """The same runs, if they may be executed here. Raises InputError if not."""
+    from sc.commands.consent import Foreign, ask, is_at_hand
+
+    if args.yes:
+        return chosen
+    runs: list[Run] = []
+    if at_hand.is_job(args.batch):
+        runs = list(chosen.runs)
+        chosen = chosen._replace(runs=iter(runs))
+    if (not runs or is_at_hand(runs)) and _is_ours(meant, found, storage, bool(runs)):
+        return chosen
+    url, job = found or (args.batch, None)
+    options = [f"--{name}" for name in ("failed", "incomplete", "shell", "save", "json")]
+    given = [option for option in options if getattr(args, option[2:])]
+    foreign = Foreign(
+        url,
+        runs,
+        chosen.number,
+        job.environment_variables if job else {},
+        (job.working_directory or job.folder) if job else None,
+    )
+    ask(foreign, False, ["rerun", args.batch, *args.runs, *given])
+    return chosen
+
+
+def _is_ours(
+    meant: at_hand.AtHand, found: Optional[tuple[str, Job]], storage: Storage, is_by_url: bool
+) -> bool:
+    """Whether what the job gives to its runs is known here, or given by nobody but us."""
+    from sc.commands.consent import is_given_at_hand, is_own_file
+
+    if found is None:
+        return True
+    url, job = found
+    if not is_by_url and is_own_file(storage.local_path(paths.recipe(url))):
+        return True
+    is_folder_known = job.folder in ("", os.getcwd(), meant.folder) or not os.path.isdir(job.folder)
+    is_known = not is_by_url and meant.given == job.given
+    return is_folder_known and (is_known or is_given_at_hand(job.given))
+
+
+def _around(found: Optional[tuple[str, Job]]) -> Around:
     """The environment of the job's recipe, and where its runs begin if that folder is here too."""
     from sc.commands.work import look_up
     from sc.worker.preparing import read_environment
 
-    found = at_hand.last_job(meant, storage)
     if found is None:
         return Around({}, None)
     url, job = found

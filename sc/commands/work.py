@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
+from sc.commands.consent import add_yes
 from sc.commands.voice import say
 from sc.errors import ExitCode, InputError
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
   sc work s3://bucket/backfill/.sc/backfill   help with a job from this machine
-  sc work out/.sc/backfill                    the same for a job in a folder
+  sc work out/.sc/backfill --yes              the same for a job in a folder, without a question
 
 Takes parts of a job that `sc split --start` or `sc apply --start` has begun, and runs them here until
 nothing is left to take. Any number of machines may do so at the same time. Commands begin where the job was
-split if that folder is here too, else where sc work is called. Exit code: 0 all runs of
-this machine completed, 1 some failed, 3 the storage or the cloud said no, 130 interrupted.
+split if that folder is here too, else where sc work is called. On a terminal, what the job's place says is
+shown first, and asked about; --yes asks nothing. Exit code: 0 all runs of this machine completed, 1 some
+failed, 2 it was not to be done, 3 the storage or the cloud said no, 130 interrupted.
 """
 FLEETS = ("", "local", "ec2")
 
@@ -40,6 +42,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--fleet", default="", metavar="FLEET", help="who has started this machine: local, ec2"
     )
+    add_yes(parser)
     return parser
 
 
@@ -57,9 +60,29 @@ def run(args: argparse.Namespace) -> int:
     from sc.worker.identity import NoSite
 
     job_url = absolute(args.job_url)
+    if not args.fleet:
+        _ask(job_url, args.job_url, args.yes)
     _get_keys_from_one_process(job_url, args.fleet)
     worked = work(job_url, _surroundings(args.fleet, "local", NoSite))
     return _tell(worked)
+
+
+def _ask(job_url: str, typed: str, is_granted: bool) -> None:
+    """Whoever may write to the job's place decides what is executed here. Raises InputError if that is not wanted.
+
+    Without a terminal this is how a machine is told to work, by a batch system, ssh or a service: it was sent there.
+    """
+    from sc.commands.consent import ask, is_somebody_there, of_work
+
+    if is_granted or not is_somebody_there():
+        return
+    from sc.staging import read_job, read_part
+    from sc.storage import open_storage
+
+    storage = open_storage()
+    job = read_job(storage, job_url)
+    first = read_part(storage, job_url, 0) if job.written else ()
+    ask(of_work(job_url, job, first), is_granted, ["work", typed])
 
 
 def _get_keys_from_one_process(job_url: str, fleet: str) -> None:
@@ -69,6 +92,8 @@ def _get_keys_from_one_process(job_url: str, fleet: str) -> None:
     handed = s3_keys.take_over() if fleet == "local" else None
     if handed is not None or open_storage().local_path(job_url) is None:
         s3_keys.begin(handed)
+        if not fleet:
+            s3_keys.fetch(job_url)
 
 
 def _work_on_ec2(job_url: str) -> int:

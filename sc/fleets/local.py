@@ -272,19 +272,22 @@ def _alike(proc: str) -> Iterator[tuple[Process, int]]:
         is_fleet = words[-4:-3] == ["work"] and words[-2:] == ["--fleet", "local"]
         if is_fleet and len(words) >= 5 and entry.session == entry.pid:
             url = words[-3]
-        elif _is_by_hand(words):
-            url = _absolute(words[-1], f"{proc}/{entry.pid}/cwd")
+        elif by_hand := _by_hand(words):
+            url = _absolute(by_hand, f"{proc}/{entry.pid}/cwd")
         else:
             continue
         started = booted + entry.start / ticks
         yield Process(entry.pid, url, started, entry.user, not is_fleet), entry.parent
 
 
-def _is_by_hand(words: Sequence[str]) -> bool:
-    """`python … sc.pyz work JOB_URL`."""
-    program = os.path.basename(words[-3])
-    is_python = os.path.basename(words[0]).startswith("python")
-    return is_python and words[-2] == "work" and (program == "sc" or program.endswith(".pyz"))
+def _by_hand(words: Sequence[str]) -> str:
+    """The URL of `python … sc.pyz work JOB_URL`; empty for other commands."""
+    rest = [word for word in words if word != "--yes"]
+    if len(rest) < 4 or rest[-2] != "work":
+        return ""
+    program = os.path.basename(rest[-3])
+    is_python = os.path.basename(rest[0]).startswith("python")
+    return rest[-1] if is_python and (program == "sc" or program.endswith(".pyz")) else ""
 
 
 def _absolute(place: str, folder: str) -> str:

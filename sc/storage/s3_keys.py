@@ -31,6 +31,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Optional
 
 from sc.storage import FIRST_PROCESS
+from sc.storage.s3_errors import Purpose, account_trouble
 from sc.storage.s3_key_process import (
     MESSAGE_BYTES,
     Door,
@@ -139,6 +140,14 @@ def lent() -> Optional[Keys]:
     ):
         return loan.keys
     return _fetched(door, "")
+
+
+def fetch(place: str) -> None:
+    """Have the keys for this place now, while Ctrl-C still means that nothing has begun. Raises StorageError."""
+    try:
+        lent()
+    except Exception as error:  # botocore's errors have no common root
+        raise account_trouble(Purpose(place, "read", "s3:GetObject"), error) from error
 
 
 def forget() -> None:

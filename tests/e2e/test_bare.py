@@ -160,7 +160,7 @@ def test_bare_machine_without_what_runs_need_says_so_before_any_effect(
             ["batch", "/root/batch.yaml"],
             ["apply", "/root/commands/recipe.yaml", "--start"],
             ["rerun", "/root/batch.yaml", "0", "--save"],
-            ["work", "/root/out/.sc/bare"],
+            ["work", "/root/out/.sc/bare", "--yes"],
         ):
             done = sc(made, *words)
             assert done.returncode == 3, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -113,7 +114,8 @@ def test_each_command_asks_for_a_code_once(desk: Desk, sts: FakeSts) -> None:
         assert (seat.end(), seat.questions) == (code, 1), seat.text
         assert sts.codes[asked:] == ["123456"]
     assert "the AWS keys of this job's workers end at" in desk.seats[-1].text
-    wait_until(lambda: "1/status_code" in desk.stored(), "the workers that outlive it store")
+    is_done = re.compile(r"\.sc/job/(done|ended)/").match
+    wait_until(lambda: any(map(is_done, desk.stored())), "the workers that outlive it store")
     assert desk.text("1/status_code") == "3"
     seen = desk.text("0/stdout")
     assert "secret" not in seen
@@ -140,7 +142,9 @@ def test_without_a_right_code_nothing_is_changed(
     earlier = ["stdout", "status_code"]
     for name in earlier:
         desk.server.client().put_object(Bucket=desk.place[5:-4], Key=f"out/0/{name}", Body=b"0")
-    for words in (["batch", "batch.json"], ["split", "recipe.yaml", "batch.json", "--start"]):
+    url = f"{desk.place}/.sc/job"
+    start = ["split", "recipe.yaml", "batch.json", "cut", "--start"]
+    for words in (["batch", "batch.json"], start, ["work", url, "--yes"]):
         seat = desk.sit(*words, answers=answers)
         assert (seat.end(), seat.questions) == (code, 1), seat.text
         assert told in seat.text

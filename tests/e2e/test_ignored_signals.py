@@ -75,7 +75,7 @@ def test_who_follows_or_helps_with_a_signal_ignored_goes_on(program: Program, jo
         ["watch", "c"],
         ["apply", "c/recipe.yaml", "--wait"],
         ["logs", "batch.yaml", "0", "-f"],
-        ["work", "out/.sc/job"],
+        ["work", "out/.sc/job", "--yes"],
     )
     processes = [
         (words, number, _start(program, job, words, number))

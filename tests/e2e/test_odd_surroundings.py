@@ -178,7 +178,12 @@ def test_results_that_find_no_room_are_no_success(trial: Trial) -> None:
 
 def test_talk_that_finds_no_room_changes_no_exit_code(trial: Trial) -> None:
     trial.write(2)
-    for words in (BATCH, SPLIT, ["summarize-batch", "batch.json"], ["work", "out/.sc/trial"]):
+    for words in (
+        BATCH,
+        SPLIT,
+        ["summarize-batch", "batch.json"],
+        ["work", "out/.sc/trial", "--yes"],
+    ):
         ended = through_shell(trial, 'exec "$@" 2> /dev/full', *words)
         assert ended.returncode == 0, words
     assert through_shell(trial, 'exec "$@" 2> /dev/full', "batch", "none.json").returncode == 2

@@ -121,7 +121,7 @@ def test_stop_now_from_within_a_run_ends_the_run_too(job: Job) -> None:
 
 def test_stop_now_finds_workers_by_hand_and_by_another_way_to_the_folder(job: Job) -> None:
     job.start()
-    by_hand = job.program.start("work", "out/.sc/job", cwd=job.folder)
+    by_hand = job.program.start("work", "out/.sc/job", "--yes", cwd=job.folder)
     job.wait_for_runs()
     wait_until(lambda: len(job.workers()) >= 3, "three workers")
     (job.folder / "way").symlink_to("out")
