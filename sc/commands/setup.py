@@ -111,12 +111,13 @@ def _bucket(text: str) -> str:
 def _tell_buckets(buckets: Sequence[Advice]) -> None:
     """What a bucket keeps, and the lifecycle rules that it should have."""
     from sc.fleets.ec2_buckets import as_text
+    from sc.reports import printable
 
     for one in buckets:
         for sentence in one.sentences:
-            say(sentence)
+            say(printable(sentence))
         if one.document is not None:
-            result(f"# lifecycle.json for: {one.command}")
+            result(f"# lifecycle.json for: {printable(one.command)}")
             result(as_text(one.document))
 
 
