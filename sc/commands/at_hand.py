@@ -87,7 +87,11 @@ def last_job(at_hand: AtHand, storage: Storage) -> Optional[tuple[str, Job]]:
         entry = storage.stat(paths.recipe(url))
         if entry is not None and (newest is None or entry.age_seconds < newest[0]):
             newest = (entry.age_seconds, url)
-    return None if newest is None else (newest[1], read_job(storage, newest[1]))
+    if newest is None:
+        return None
+    job = read_job(storage, newest[1])
+    s3_settings.adopt(job.s3, os.environ)
+    return newest[1], job
 
 
 def _split_of(word: str) -> Optional[commands_folder.Split]:

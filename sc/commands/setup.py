@@ -11,7 +11,10 @@ from sc.commands.voice import result, say
 from sc.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sc.commands import Subparsers
+    from sc.fleets.ec2_buckets import Advice
     from sc.fleets.ec2_setup import State
 
 EXAMPLES = """
@@ -23,7 +26,8 @@ Examples:
   sc setup --json                         the policies, for other tools
 
 Makes the IAM role and instance profile that machines on EC2 run with, with the least permissions
-that work, and prints the policy that you need yourself to start jobs. Can be repeated: it changes only
+that work, and prints the policy that you need yourself to start jobs. Tells of a bucket that keeps old versions, or
+parts of unfinished uploads, and prints the lifecycle rules that remove them. Can be repeated: it changes only
 what is missing. Needs the rights to make roles; an administrator may run it for you.
 """
 
@@ -51,7 +55,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="one object: account, profile, role, buckets, missing, machine_policies, user_policy",
+        help="one object: account, profile, role, buckets, missing, machine_policies, user_policy, bucket_lifecycle",
     )
     return parser
 
@@ -59,6 +63,7 @@ def add_parser(subparsers: Subparsers) -> Any:
 def run(args: argparse.Namespace) -> int:
     """Look, make what is missing, print the policies."""
     from sc.fleets.ec2_aws import Boto3
+    from sc.fleets.ec2_buckets import advise
     from sc.fleets.ec2_names import PROFILE
     from sc.fleets.ec2_policies import PARAMETERS
     from sc.fleets.ec2_setup import Wish, carry_out, look
@@ -73,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if not args.dry_run:
         carry_out(aws, state.missing)
-    _tell(state, args.json)
+    buckets = list(advise(aws, args.bucket or state.buckets))
+    _tell(state, args.json, buckets)
     return ExitCode.OK
 
 
@@ -102,7 +108,21 @@ def _bucket(text: str) -> str:
     return place.name
 
 
-def _tell(state: State, as_json: bool) -> None:
+def _tell_buckets(buckets: Sequence[Advice]) -> None:
+    """What a bucket keeps, and the lifecycle rules that it should have."""
+    from sc.fleets.ec2_buckets import as_text
+    from sc.reports import printable
+
+    for one in buckets:
+        for sentence in one.sentences:
+            say(printable(sentence))
+        if one.document is not None:
+            result(f"# lifecycle.json for: {printable(one.command)}")
+            result(as_text(one.document))
+
+
+def _tell(state: State, as_json: bool, buckets: Sequence[Advice]) -> None:
+    from sc.fleets.ec2_buckets import as_text as lifecycle_text
     from sc.fleets.ec2_policies import as_text
     from sc.reports import printable
 
@@ -116,6 +136,12 @@ def _tell(state: State, as_json: bool) -> None:
             "machine_policies": state.machine_policies,
             "user_policy": state.user_policy,
             "setup_policy": state.setup_policy,
+            "bucket_advice": {one.bucket: list(one.sentences) for one in buckets},
+            "bucket_lifecycle": {
+                one.bucket: json.loads(lifecycle_text(one.document))
+                for one in buckets
+                if one.document is not None
+            },
         }
         result(json.dumps(document, indent=1))
         return
@@ -128,3 +154,4 @@ def _tell(state: State, as_json: bool) -> None:
         result(as_text(policy))
     result("# What you need to start, watch and stop jobs:")
     result(as_text(state.user_policy))
+    _tell_buckets(buckets)

@@ -15,6 +15,7 @@ from typing import Any
 from sc import s3_settings
 from sc.documents import scalars
 from sc.documents.json_text import JsonError, read_json
+from sc.documents.parameters import check_parameter
 from sc.documents.problems import Problems, Wrong, kind_of, shown, unknown_key
 from sc.documents.scalars import Plain
 from sc.documents.source import Source, open_file
@@ -258,6 +259,16 @@ def _tags(value: object) -> Mapping[str, str]:
     return tags
 
 
+def _environment(value: object) -> Mapping[str, str]:
+    variables = environment(value)
+    for name, content in variables.items():
+        try:
+            check_parameter(content)
+        except Wrong as wrong:
+            raise Wrong(f"{shown(name)}: {wrong}") from None
+    return variables
+
+
 def _s3_setting(key: str, value: object) -> str:
     try:
         return s3_settings.read(key, scalars.filled_text(value))
@@ -271,7 +282,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "scale": _scale,
     "working_directory": folder_of_machine,
     "start_script": scalars.text,
-    "environment_variables": environment,
+    "environment_variables": _environment,
     "use_spot_instance": scalars.switch,
     "image": scalars.filled_text,
     "disk_space": scalars.gibibytes,

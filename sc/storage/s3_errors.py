@@ -149,6 +149,7 @@ _DENIED_BY = re.compile(
     r"explicit deny in (?:an? )?((?:resource-based|identity-based|service control|resource control|session|"
     r"VPC endpoint) policy|permissions boundary)"
 )
+_ENCRYPTION = re.compile(r"server.side.encryption", re.IGNORECASE)
 _KMS_ACTION = re.compile(r"kms:\w+")
 
 
@@ -171,8 +172,11 @@ def _demand(purpose: Purpose, bucket: str, status: int, code: str, message: str)
         )
     if purpose.action != "s3:PutObject":
         return ""
-    if status == 400 and "server-side-encryption" in message.lower():
-        return f"{cannot}, the bucket {bucket} wants another encryption ({told}): set {_SETTING}."
+    if status in (400, 501) and _ENCRYPTION.search(message):
+        return (
+            f"{cannot}, the storage does not take that encryption, or the bucket {bucket} wants another ({told}): "
+            f"leave it to the bucket's default, or set {_SETTING}."
+        )
     if status == 400 and "Object Lock" in message and "hecksum" in message:
         return f"{cannot}, its checksum does not arrive ({told}): look at the proxy on the way to the bucket {bucket}."
     denied = _DENIED_BY.search(message) if status == 403 else None

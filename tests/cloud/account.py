@@ -155,13 +155,18 @@ def attempts(call: Call) -> Sequence[Attempt]:
     parameters = call.parameters
     if call.service == "ssm" and call.action in ("GetParameter", "GetParameters"):
         names = parameters.get("Names") or [parameters.get("Name", "")]
-        arn = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
-        return [Attempt(action, arn + name.lstrip("/")) for name in names]
+        return [Attempt(action, _parameter_arn(name)) for name in names]
     if call.action.startswith("Describe") or call.service not in ("ec2", "autoscaling"):
         return [Attempt(action)]
     named = _groups_named if call.service == "autoscaling" else _ec2_named
     found = named(parameters)
     return [_attempt(action, arn, tags) for arn, tags in found] or [Attempt(action)]
+
+
+def _parameter_arn(name: str) -> str:
+    """Of the parameter itself: a version or a label of it is no resource of its own."""
+    plain = name.partition(":parameter")[2] or name
+    return f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/" + plain.partition(":")[0].lstrip("/")
 
 
 def _attempt(action: str, arn: str, tags: Mapping[str, str]) -> Attempt:

@@ -119,7 +119,8 @@ def test_machines_that_stop_instead_of_ending_are_ended(laptop: Laptop) -> None:
 def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(laptop: Laptop) -> None:
     hostile = 'a\'; touch /tmp/broken "$(touch /tmp/broken)" `id` ü\n$HOME'
     ssm = laptop.cloud.client("ssm")
-    ssm.put_parameter(Name="/sc/key", Value=hostile + "!", Type="SecureString")
+    for value in ("first", hostile + "!"):
+        ssm.put_parameter(Name="/sc/key", Value=value, Type="SecureString", Overwrite=True)
     project = laptop.folder / "it's a project"
     project.mkdir()
     (project / "data.txt").write_text("synced\n")
@@ -128,10 +129,15 @@ def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(lapt
             "cat data.txt made-by-script",
             'printf %s "$HOSTILE"',
             'printf %s "$SECRET"',
-            "ls /tmp/broken; pwd",
+            "ls /tmp/broken; pwd; echo $FIRST $SHARED",
         ],
         scale=1,
-        environment_variables={"HOSTILE": hostile, "SECRET": "ssm:/sc/key"},
+        environment_variables={
+            "HOSTILE": hostile,
+            "SECRET": "ssm:/sc/key",
+            "FIRST": "ssm:/sc/key:1",
+            "SHARED": "ssm:arn:aws:ssm:us-east-1:123456789012:parameter/sc/key:1",
+        },
         working_directory="/opt/it's a project",
         start_script="cat data.txt >made-by-script; printf 'export MORE=1'",
     )
@@ -149,7 +155,7 @@ def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(lapt
     assert laptop.read("0/stdout") == b"synced\nsynced\n"
     assert laptop.read("1/stdout").decode() == hostile
     assert laptop.read("2/stdout").decode() == hostile + "!"
-    assert laptop.read("3/stdout") == b"/opt/it's a project\n"
+    assert laptop.read("3/stdout") == b"/opt/it's a project\nfirst first\n"
     stored = laptop.cloud.s3.client().list_objects_v2(Bucket=laptop.bucket)["Contents"]
     for entry in stored:
         body = laptop.cloud.s3.client().get_object(Bucket=laptop.bucket, Key=entry["Key"])["Body"]

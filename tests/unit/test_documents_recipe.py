@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,72 @@ def test_a_recipe_in_json(tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text('{"type": "job", "spec": {"name": "a", "instance_type": "local", "scale": 3}}')
     assert read_recipe(str(path)).recipe == Recipe("a", ("local",), scale=3)
+
+
+PARAMETER_ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter"
+
+
+def with_value(folder: Path, value: str) -> Path:
+    path = folder / "recipe.json"
+    spec = {"name": "j", "instance_type": "local", "environment_variables": {"KEY": value}}
+    path.write_text(json.dumps({"type": "job", "spec": spec}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/sc/key",
+        "key",
+        "/a/b.c-d_e/F9",
+        "/sc/key:3",
+        "/sc/key:stable",
+        "/sc/key:v1.2_x-y",
+        f"{PARAMETER_ARN}/sc/key",
+        f"{PARAMETER_ARN}/key:12",
+        f"{PARAMETER_ARN}/sc/key:stable",
+        "arn:aws-us-gov:ssm:us-gov-west-1:123456789012:parameter/a",
+        "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+        "/aws/reference/secretsmanager/team/db+1@x",
+        "/" + "/".join("abcdefghijklmno"),
+    ],
+)
+def test_parameter_is_named_as_parameter_store_takes_it(tmp_path: Path, name: str) -> None:
+    recipe = read_recipe(str(with_value(tmp_path, f"ssm:{name}"))).recipe
+    assert recipe.environment_variables == {"KEY": f"ssm:{name}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "no name of a parameter"),
+        ("/", "no name of a parameter"),
+        (" /sc/key", "no name of a parameter"),
+        ("/sc/key ", "no name of a parameter"),
+        ("/sc//key", "no name of a parameter"),
+        ("/sc/kéy", "no name of a parameter"),
+        ("/" + "/".join("abcdefghijklmnop"), "no name of a parameter"),
+        ("/sc/key:", "neither a version"),
+        ("/sc/key:0", "neither a version"),
+        ("/sc/key:3a", "neither a version"),
+        ("/sc/key:aws-x", "neither a version"),
+        ("/sc/key:SSM", "neither a version"),
+        ("/sc/key:3:4", "neither a version"),
+        ("/sc/key:a b", "neither a version"),
+        ("arn:aws:ssm:eu-west-1:1234:parameter/sc/key", "an ARN of a parameter is"),
+        ("arn:aws:s3:::bucket/key", "an ARN of a parameter is"),
+        (f"{PARAMETER_ARN}", "an ARN of a parameter is"),
+        (f"{PARAMETER_ARN}/", "no name of a parameter"),
+        (f"{PARAMETER_ARN}/a:", "neither a version"),
+        ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:x", "an ARN of a parameter is"),
+    ],
+)
+def test_what_is_no_parameter_is_refused_when_the_recipe_is_read(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        read_recipe(str(with_value(tmp_path, f"ssm:{name}")))
+    assert words in str(refused.value)
+    assert "spec.environment_variables: " in str(refused.value)
+    assert "KEY" in str(refused.value)
+    assert len(refused.value.problems) == 1

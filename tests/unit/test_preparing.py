@@ -40,6 +40,62 @@ def test_parameters_are_read_ten_at_a_time() -> None:
     )
 
 
+ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter"
+
+
+class Store:
+    """As Parameter Store answers: without the selector in the name, and by the ARN of what another account shares."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.values = {
+            "/a": "newest",
+            "/a:2": "second",
+            "/a:stable": "labelled",
+            f"{ARN}/a": "of another",
+            f"{ARN}/a:1": "first of another",
+            "plain": "flat",
+            f"{ARN}/flat:7": "seventh",
+        }
+
+    def __call__(self, parameters: Mapping[str, list[str]]) -> Mapping[str, object]:
+        names = parameters["Names"]
+        self.asked.append(names)
+        known = [name for name in names if name in self.values]
+        return {
+            "Parameters": [
+                {"Name": self._told(name), "Value": self.values[name], "Selector": ":"}
+                for name in sorted(known)
+            ],
+            "InvalidParameters": [name for name in names if name not in self.values],
+        }
+
+    def _told(self, name: str) -> str:
+        start, colon, rest = name.partition(":parameter")
+        return start + colon + rest.partition(":")[0] if colon else name.partition(":")[0]
+
+
+class ByNameOnly(Store):
+    """As it answers for an ARN of the own account."""
+
+    def _told(self, name: str) -> str:
+        told = super()._told(name)
+        return told.partition(":parameter")[2] or told
+
+
+@pytest.mark.parametrize("kind", [Store, ByNameOnly])
+def test_versions_labels_and_arns_of_one_parameter_are_told_apart(kind: type[Store]) -> None:
+    store = kind()
+    names = [*store.values]
+    assert read_parameters(FakeAws(get_parameters=store), names) == store.values
+    assert sorted(name for batch in store.asked for name in batch) == sorted(names)
+
+
+def test_missing_version_is_named_with_it() -> None:
+    with pytest.raises(CloudError, match=r"has no /a:9, arn:.*:parameter/b in eu-west-1"):
+        read_parameters(FakeAws(get_parameters=Store()), ["/a", "/a:9", f"{ARN}/b"])
+
+
 def test_a_missing_parameter_is_named() -> None:
     aws = FakeAws(get_parameters={"Parameters": [{"Name": "/a", "Value": "1"}]})
     with pytest.raises(CloudError, match="has no /b in eu-west-1"):

@@ -280,7 +280,19 @@ WHO = "User: arn:aws:sts::1:assumed-role/r/i is not authorized to perform:"
             400,
             "InvalidArgument",
             "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption",
-            ["wants another encryption", "s3_encryption"],
+            ["wants another", "s3_encryption"],
+        ),
+        (
+            501,
+            "NotImplemented",
+            "Header 'x-amz-server-side-encryption' with value 'aws:kms' not implemented",
+            ["does not take that encryption", "s3_encryption"],
+        ),
+        (
+            501,
+            "NotImplemented",
+            "Server side encryption specified but KMS is not configured",
+            ["does not take that encryption"],
         ),
     ],
 )

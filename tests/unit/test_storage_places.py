@@ -143,3 +143,33 @@ def test_one_storage_takes_places_of_different_kinds(tmp_path: Path) -> None:
     assert storage.local_path("s3://bucket/a") is None
     storage.delete(["sfs://owner/a", f"{tmp_path}/owner/b"])
     assert list(storage.list(str(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("b--usw2-az1--x-s3", "a directory bucket"),
+        ("B--USW2-AZ1--X-S3", "a directory bucket"),
+        ("p--usw2-az1--xa-s3", "an access point of a directory bucket"),
+        ("mfzwi23gnjvgw.mrap", "a Multi-Region Access Point"),
+        ("p-0123--ol-s3", "an Object Lambda access point"),
+        ("p-o0123--op-s3", "an access point on Outposts"),
+        ("t--table-s3", "a table bucket"),
+        ("arn:aws:s3:us-west-2:123456789012:accesspoint/test", "the alias of the access point"),
+        ("arn:aws:s3:us-west-2:123456789012:accesspoint:test", "the alias of the access point"),
+        ("arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap", "ARN"),
+        ("arn:aws:s3:::bucket", "write the bucket's name"),
+    ],
+)
+@pytest.mark.parametrize("below", ["", "/", "/a/b"])
+def test_bucket_of_another_kind_is_refused_by_name(name: str, words: str, below: str) -> None:
+    with pytest.raises(InputError) as refused:
+        resolve(f"s3://{name}{below}", {})
+    assert words in str(refused.value)
+    with pytest.raises(InputError):
+        resolve("sfs://me/x", {"SC_SFS_ROOT": f"s3://{name}"})
+
+
+@pytest.mark.parametrize("name", ["x-s3", "b-x-s3", "p-123-s3alias", "mrap", "b--x-s3.more"])
+def test_bucket_whose_name_looks_like_another_kind_is_one(name: str) -> None:
+    assert resolve(f"s3://{name}/a", {}) == Bucket(name, "a")
