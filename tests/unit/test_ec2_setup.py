@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from sc.fleets.ec2_policies import as_text, of_machine, of_user
-from sc.fleets.ec2_setup import Wish, carry_out, look
+import pytest
+
+from sc.fleets.ec2_policies import areas_of, as_text, of_bucket, of_machine, of_user
+from sc.fleets.ec2_setup import Wish, carry_out, look, policy_name
 from tests.fakes.aws import FakeAws, refused
 
 
@@ -76,6 +79,54 @@ def test_a_second_bucket_is_added_to_the_first() -> None:
     ]
     assert state.buckets == ("one", "two")
     assert "arn:aws:s3:::two/*" in as_text(state.user_policy)
+
+
+@pytest.mark.parametrize(
+    ("area", "name"),
+    [
+        ("data", "sc-bucket-data"),
+        ("data/team", "sc-bucket-data+team"),
+        ("data/team/a.b_c-d", "sc-bucket-data+team+a.b_c-d"),
+        ("data/a+b", "sc-bucket-data+a+b="),
+        ("data/a b", "sc-bucket-data+a_b="),
+        ("data/é*?$", "sc-bucket-data+____="),
+        ("data/" + "x" * 500, "sc-bucket-data+xxx"),
+        ("data/" + "x/" * 500 + "x", "sc-bucket-data+x+x"),
+    ],
+)
+def test_policy_of_a_prefix_has_a_name_that_iam_takes(area: str, name: str) -> None:
+    made = policy_name(area)
+    assert re.fullmatch(r"[A-Za-z0-9_+=,.@-]{1,128}", made)
+    assert made.startswith(name)
+    assert name.endswith(("=", "xxx", "x+x")) or made == name
+    assert areas_of(of_bucket("aws", area)) == [area]
+
+
+def test_policies_of_different_prefixes_have_different_names() -> None:
+    areas = ["d", "d/a/b", "d/a+b", "d/a b", "d/a_b", "d/a/b_", "d/" + "x" * 200, "d/" + "x" * 201]
+    assert len({policy_name(area) for area in areas}) == len(areas)
+
+
+def test_prefix_limits_the_role_and_the_user_to_it() -> None:
+    iam = Iam()
+    carry_out(iam, look(iam, wish("data/team"), "/sc/").missing)
+    state = look(iam, wish(), "/sc/")
+    assert (state.missing, state.buckets, state.wider) == ((), ("data/team",), ())
+    assert set(iam.roles["sc-machine"]) == {"sc-bucket-data+team", "sc-machine", "sc-parameters"}
+    for policy in (iam.roles["sc-machine"]["sc-bucket-data+team"], state.user_policy):
+        assert "arn:aws:s3:::data/team/*" in as_text(policy)
+        assert "arn:aws:s3:::data/*" not in as_text(policy)
+
+
+def test_policy_of_the_whole_bucket_is_told_beside_one_of_a_prefix() -> None:
+    iam = Iam()
+    carry_out(iam, look(iam, wish("data", "data2/team"), "/sc/").missing)
+    state = look(iam, wish("data/team", "data2/team"), "/sc/")
+    (sentence,) = state.wider
+    assert sentence.endswith(
+        "aws iam delete-role-policy --role-name sc-machine --policy-name sc-bucket-data"
+    )
+    assert state.buckets == ("data", "data/team", "data2/team")
 
 
 def test_parameters_change_only_when_they_are_said() -> None:
