@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="one object: account, profile, role, buckets, missing, machine_policies, user_policy",
+        help="one object: account, profile, role, buckets, missing, machine_policies, user_policy, user_policy_kind",
     )
     return parser
 
@@ -109,7 +109,7 @@ def _area(text: str) -> str:
 
 
 def _tell(state: State, as_json: bool) -> None:
-    from sc.fleets.ec2_policies import as_text
+    from sc.fleets.ec2_policies import as_text, how_to_give
     from sc.reports import printable
 
     if as_json:
@@ -121,6 +121,7 @@ def _tell(state: State, as_json: bool) -> None:
             "missing": [step.text for step in state.missing],
             "machine_policies": state.machine_policies,
             "user_policy": state.user_policy,
+            "user_policy_kind": how_to_give(state.user_policy),
             "setup_policy": state.setup_policy,
         }
         result(json.dumps(document, indent=1))
@@ -134,5 +135,6 @@ def _tell(state: State, as_json: bool) -> None:
     for name, policy in state.machine_policies.items():
         result(f"# Of the machines' role {printable(state.role)}: {printable(name)}")
         result(as_text(policy))
-    result("# What you need to start, watch and stop jobs:")
+    kind = how_to_give(state.user_policy)
+    result(f"# What you need to start, watch and stop jobs; make it {kind}:")
     result(as_text(state.user_policy))

@@ -22,6 +22,9 @@ _BECOMES_OURS = {"StringLike": {f"aws:RequestTag/{JOB_TAG}": "*"}}
 _BECOMES_SHARED = {"StringLike": {f"aws:RequestTag/{SHARED_TAG}": "*"}}
 _MADE_OF_TEMPLATE = {**_BECOMES_OURS, "Null": {"autoscaling:LaunchConfigurationName": "true"}}
 """The older launch configurations carry no tags, so anybody's could be used."""
+USER_INLINE, ROLE_INLINE, MANAGED = 2048, 10240, 6144
+"""How many characters IAM takes of all inline policies of a user, or of a role, and of one managed policy:
+docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-entity-length"""
 PARAMETERS = "/sc/"
 """The path below which machines may read Parameter Store, unless `sc setup --parameters` says otherwise."""
 
@@ -207,6 +210,25 @@ def _principals(partition: str) -> list[str]:
 
 def _to_ec2(partition: str) -> Policy:
     return {"StringEquals": {"iam:PassedToService": _one_or_all(_principals(partition))}}
+
+
+def characters(policy: Policy) -> int:
+    """As IAM counts them: without white space between the words."""
+    return len(json.dumps(policy, separators=(",", ":")))
+
+
+def how_to_give(policy: Policy) -> str:
+    """What kind of policy a person's has to be, as IAM takes no longer ones: a sentence for a line of comment."""
+    count = characters(policy)
+    if count <= USER_INLINE:
+        return "an inline policy of the user, or a managed policy"
+    told = f"it has {count:,} characters, and IAM takes {USER_INLINE:,} of all inline policies of a user"
+    if count <= MANAGED:
+        return f"a managed policy ({told}, {MANAGED:,} of a managed one)"
+    return (
+        f"two managed policies, one of the statements whose Sid begins with List or is Objects, and one of the rest "
+        f"({told}, {MANAGED:,} of a managed one); fewer buckets, or prefixes of one, make it shorter"
+    )
 
 
 def as_text(policy: Policy) -> str:

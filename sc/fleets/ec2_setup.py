@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from sc.errors import InputError
 from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_policies import (
+    ROLE_INLINE,
     Policy,
     areas_of,
+    characters,
     of_bucket,
     of_machine,
     of_parameters,
@@ -68,7 +71,8 @@ def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
     profile = _ask(aws, "get_instance_profile", {"InstanceProfileName": wish.profile})
     roles = profile["InstanceProfile"]["Roles"] if profile else []
     role = str(roles[0]["RoleName"]) if roles else wish.profile
-    has_role = bool(roles) or _ask(aws, "get_role", {"RoleName": role}) is not None
+    about = roles[0] if roles else (_ask(aws, "get_role", {"RoleName": role}) or {}).get("Role")
+    has_role = about is not None
     present = _policies(aws, role) if has_role else {}
     wanted = {_MACHINE: of_machine(partition, account)}
     for area in wish.buckets:
@@ -77,6 +81,8 @@ def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
         path = default_parameters if wish.parameters is None else wish.parameters
         wanted[_PARAMETERS] = of_parameters(partition, account, path)
     after = {**present, **wanted}
+    if after != present:
+        _check_size(role, after)
     by_name = {name: areas_of(after[name]) for name in after if name.startswith(_BUCKET)}
     buckets = tuple(sorted({area for areas in by_name.values() for area in areas}))
     steps = [] if has_role else [_make_role(role, partition)]
@@ -88,11 +94,26 @@ def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
         role=role,
         missing=tuple(steps),
         machine_policies={name: after[name] for name in sorted(after)},
-        user_policy=of_user(partition, account, role, buckets),
+        user_policy=of_user(partition, account, _with_path(role, about), buckets),
         setup_policy=of_setup(partition, account, wish.profile),
         buckets=buckets,
         wider=tuple(_wider(role, by_name, wish.buckets)),
     )
+
+
+def _with_path(role: str, about: Optional[Mapping[str, Any]]) -> str:
+    """As it stands in the role's ARN: a role that somebody else has made may have a path."""
+    return str((about or {}).get("Path") or "/")[1:] + role
+
+
+def _check_size(role: str, policies: Mapping[str, Policy]) -> None:
+    total = sum(characters(policy) for policy in policies.values())
+    if total > ROLE_INLINE:
+        raise InputError(
+            f"The inline policies of the role {role} would have {total:,} characters, and IAM takes {ROLE_INLINE:,} "
+            "of a role: name fewer buckets, or make another role for some with --profile-name. "
+            f"`aws iam list-role-policies --role-name {role}` lists what is there."
+        )
 
 
 def policy_name(area: str) -> str:
