@@ -18,8 +18,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from sc.fleets import Launch
+from sc.fleets.ec2 import Ec2Fleet
+from sc.fleets.ec2_aws import Call, permission
 from sc.fleets.ec2_policies import of_bucket, of_machine, of_parameters, of_setup, of_user
+from sc.model import Recipe
 from tests.cloud.permissions import Attempt, permits
+from tests.fakes.aws import FakeAws
+from tests.unit.test_ec2_remove import World
 
 ACCOUNT, OWNER = "123456789012", "999999999999"
 EC2 = f"arn:aws:ec2:eu-west-1:{ACCOUNT}"
@@ -412,3 +418,56 @@ def test_prefix_is_all_of_the_bucket_that_may_be_used(who: str) -> None:
     head = Attempt("s3:ListBucket", "arn:aws:s3:::data")
     assert not permits(documents, head)
     assert not permits(documents, Attempt("s3:ListBucketMultipartUploads", "arn:aws:s3:::data"))
+
+
+def needed(call: Call) -> list[Attempt]:
+    """What AWS asks for before it carries a call out, by the tags that the call gives or its resources have."""
+    action, asked = permission(call), call.parameters
+    if call.operation == "create_auto_scaling_group":
+        made = group(asked["AutoScalingGroupName"])
+        given = {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in asked["Tags"]}
+        return [
+            Attempt(action, made, given),
+            Attempt("autoscaling:CreateOrUpdateTags", made, given),
+            *run(),
+        ]
+    if "AutoScalingGroupName" in asked and not call.operation.startswith("describe"):
+        return [Attempt(action, group(asked["AutoScalingGroupName"]), OURS)]
+    if call.operation in ("create_security_group", "create_launch_template"):
+        (spec,) = asked["TagSpecifications"]
+        given = {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in spec["Tags"]}
+        arn = f"{EC2}:{spec['ResourceType']}/*"
+        making = {**given, "ec2:CreateAction": action.partition(":")[2]}
+        vpc = [Attempt(action, f"arn:aws:ec2:eu-west-1:{OWNER}:vpc/vpc-1")] * ("VpcId" in asked)
+        return [Attempt(action, arn, given), Attempt("ec2:CreateTags", arn, making), *vpc]
+    arn = {
+        "head_bucket": "arn:aws:s3:::data",
+        "get_parameter": f"arn:aws:ssm:eu-west-1::parameter{asked.get('Name')}",
+        "terminate_instances": f"{EC2}:instance/i-1",
+        "delete_launch_template": f"{EC2}:launch-template/lt-1",
+        "delete_security_group": f"{EC2}:security-group/sg-1",
+    }.get(call.operation, "*")
+    return [Attempt(action, arn, OURS)]
+
+
+@pytest.mark.parametrize("types", [("r6a.xlarge",), ("r6a.xlarge", "u-6tb1.metal")])
+def test_user_may_all_that_a_launch_and_a_stop_ask_for(types: tuple[str, ...]) -> None:
+    url = "s3://data/out/.sc/job"
+    starting, there = FakeAws(), World()
+    fleet = Ec2Fleet(None, {}, starting, lambda: 1.0, lambda seconds: None)
+    recipe = Recipe("job", types, 2, tags={"team": "x"}, key_name="mine")
+    fleet.launch(Launch(url, recipe, 2, "/sc.pyz", "a" * 64, {}), lambda line: None)
+    stopping = Ec2Fleet(None, {}, there.aws, lambda: 1.0, lambda seconds: None)
+    assert stopping.stop("job", lambda line: None) == []
+    calls = [*starting.calls, *there.aws.calls]
+    assert {"create_security_group", "create_auto_scaling_group", "delete_security_group"} <= {
+        call.operation for call in calls
+    }
+    refused = [
+        (call.operation, attempt)
+        for call in calls
+        if call.service != "sts"
+        for attempt in needed(call)
+        if not permits([USER], attempt)
+    ]
+    assert refused == []

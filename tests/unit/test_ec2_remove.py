@@ -250,6 +250,7 @@ def test_strangers_with_our_tag_are_told_and_are_no_job() -> None:
         stranger("i-alone", sc_job="job", sc_url=URL),
         stranger("i-other", sc_job="other"),
         {**stranger("i-over", sc_job="job"), "State": {"Name": "terminated"}},
+        {**stranger("i-ending", sc_job="job"), "State": {"Name": "shutting-down"}},
     ]
     world.aws.answers["describe_instances"] = lambda _: {
         "Reservations": [{"Instances": [*world._instances(), *others]}]
