@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
   sc setup --bucket my-bucket             make the machines' role and give it the bucket
+  sc setup --bucket my-bucket/team        only what lies below team/ in it
   sc setup --bucket my-bucket --dry-run   only tell what is missing
   sc setup                                show what is there
   sc setup --parameters /team/            machines may also read these values: ssm:/team/key
@@ -40,7 +41,7 @@ def add_parser(subparsers: Subparsers) -> Any:
         metavar="B",
         action="append",
         default=[],
-        help="a bucket that jobs write to; may be given several times, earlier ones stay",
+        help="a bucket that jobs write to, or B/PREFIX; may be given several times, earlier ones stay",
     )
     parser.add_argument(
         "--profile-name", metavar="N", help="of the instance profile and its role (sc-machine)"
@@ -55,7 +56,8 @@ def add_parser(subparsers: Subparsers) -> Any:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="one object: account, profile, role, buckets, missing, machine_policies, user_policy, bucket_lifecycle",
+        help="one object: account, profile, role, buckets, missing, machine_policies, user_policy, "
+        "user_policy_kind, bucket_lifecycle",
     )
     return parser
 
@@ -94,18 +96,23 @@ def _region(args: argparse.Namespace) -> str:
 
 
 def _wish(args: argparse.Namespace, wish: Any, profile: str) -> Any:
-    buckets = tuple(_bucket(text) for text in args.bucket)
+    buckets = tuple(_area(text) for text in args.bucket)
     return wish(args.profile_name or profile, buckets, args.parameters)
 
 
-def _bucket(text: str) -> str:
-    """A bucket's name, also out of `s3://bucket/prefix`."""
+def _area(text: str) -> str:
+    """A bucket's name, or `bucket/prefix`, also out of `s3://bucket/prefix`."""
     from sc.storage.places import Bucket, resolve
 
     place = resolve(text if "://" in text else f"s3://{text}", {})
     if not isinstance(place, Bucket):
         raise InputError(f"setup: --bucket {text!r} is not the name of an S3 bucket")
-    return place.name
+    if not all(" " <= letter <= "\xff" and letter != "\x7f" for letter in place.key):
+        raise InputError(
+            f"setup: --bucket {text!r} cannot stand in a policy of IAM, which takes letters of Latin-1 only: "
+            "name a shorter prefix."
+        )
+    return f"{place.name}/{place.key}" if place.key else place.name
 
 
 def _tell_buckets(buckets: Sequence[Advice]) -> None:
@@ -123,7 +130,7 @@ def _tell_buckets(buckets: Sequence[Advice]) -> None:
 
 def _tell(state: State, as_json: bool, buckets: Sequence[Advice]) -> None:
     from sc.fleets.ec2_buckets import as_text as lifecycle_text
-    from sc.fleets.ec2_policies import as_text
+    from sc.fleets.ec2_policies import as_text, how_to_give
     from sc.reports import printable
 
     if as_json:
@@ -135,6 +142,7 @@ def _tell(state: State, as_json: bool, buckets: Sequence[Advice]) -> None:
             "missing": [step.text for step in state.missing],
             "machine_policies": state.machine_policies,
             "user_policy": state.user_policy,
+            "user_policy_kind": how_to_give(state.user_policy),
             "setup_policy": state.setup_policy,
             "bucket_advice": {one.bucket: list(one.sentences) for one in buckets},
             "bucket_lifecycle": {
@@ -146,12 +154,15 @@ def _tell(state: State, as_json: bool, buckets: Sequence[Advice]) -> None:
         result(json.dumps(document, indent=1))
         return
     if state.buckets:
-        say(f"Machines may use: {', '.join(state.buckets)}")
+        say(f"Machines may use: {', '.join(printable(area) for area in state.buckets)}")
+        for sentence in state.wider:
+            say(printable(sentence))
     else:
         say("Machines may use no bucket yet: say which with `sc setup --bucket NAME`.")
     for name, policy in state.machine_policies.items():
         result(f"# Of the machines' role {printable(state.role)}: {printable(name)}")
         result(as_text(policy))
-    result("# What you need to start, watch and stop jobs:")
+    kind = how_to_give(state.user_policy)
+    result(f"# What you need to start, watch and stop jobs; make it {kind}:")
     result(as_text(state.user_policy))
     _tell_buckets(buckets)

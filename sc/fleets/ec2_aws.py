@@ -49,9 +49,11 @@ class AwsRefused(CloudError):
         """Whether nobody has ever logged in here: then nothing of this person's runs there either."""
         return self.code in ("NoCredentialsError", "NoRegionError")
 
-    def __init__(self, sentence: str, code: str = "") -> None:
+    def __init__(self, sentence: str, code: str = "", bucket_region: str = "") -> None:
+        """`bucket_region`: where S3 said that the bucket is, if it did."""
         super().__init__(sentence)
         self.code = code
+        self.bucket_region = bucket_region
 
 
 class NoRegionError(InputError):
@@ -173,7 +175,9 @@ class _Translated:
                     "HTTPStatusCode", "an error"
                 )
                 raise AwsRefused(no_answer(self._call, f"status {status}"), "NoAnswer") from error
-            raise AwsRefused(refusal(self._call, code, message), code) from error
+            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            region = str(headers.get("x-amz-bucket-region", ""))
+            raise AwsRefused(refusal(self._call, code, message), code, region) from error
         if isinstance(error, BotoCoreError):
             code = type(error).__name__
             raise AwsRefused(unreached(self._call, code, str(error)), code) from error
@@ -202,7 +206,7 @@ _QUOTA = (
 
 def permission(call: Call) -> str:
     """The IAM action of a call: `ec2:CreateLaunchTemplate`."""
-    odd = {"head_bucket": "ListBucket"}
+    odd = {"head_bucket": "ListBucket", "list_objects_v2": "ListBucket"}
     name = odd.get(call.operation) or "".join(word.title() for word in call.operation.split("_"))
     return f"{call.service}:{name}"
 

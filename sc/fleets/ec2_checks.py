@@ -48,8 +48,9 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
             f"Machines on EC2 cannot reach {launch.job_url}: "
             "let remote_output_path be an s3:// place.",
         )
-    owner = owner_to_tag(str(aws.send(Call("sts", "get_caller_identity", {}))["Arn"]))
-    s3_region = bucket_region(aws, place.name)
+    caller = aws.send(Call("sts", "get_caller_identity", {}))
+    owner, account = owner_to_tag(str(caller["Arn"])), str(caller["Account"])
+    s3_region = bucket_region(aws, place)
     profile = recipe.instance_profile or PROFILE
     problems += profile_problems(aws, profile)
     types = describe_types(aws, recipe)
@@ -58,7 +59,7 @@ def check(aws: Aws, launch: Launch, environment: Mapping[str, str]) -> Plan:
     architecture = common_architecture(types)
     image = find_image(aws, recipe, architecture, needs_gpu_image(types))
     problems += image_problems(image, recipe, architecture)
-    where = find_place(aws, recipe)
+    where = find_place(aws, recipe, account)
     if recipe.key_name:
         aws.send(Call("ec2", "describe_key_pairs", {"KeyNames": [recipe.key_name]}))
     if problems:
@@ -134,8 +135,13 @@ def tag_problems(tags: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def bucket_region(aws: Aws, bucket: str) -> str:
-    """The region of a bucket that exists and may be listed."""
+def bucket_region(aws: Aws, place: Bucket) -> str:
+    """The region of a bucket that exists and may be listed, at least below this place.
+
+    Who may list only a prefix may not ask for the bucket itself; where it is stands in that refusal, too.
+    docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
+    """
+    bucket = place.name
     try:
         answer = aws.send(Call("s3", "head_bucket", {"Bucket": bucket}))
     except AwsRefused as error:
@@ -143,7 +149,11 @@ def bucket_region(aws: Aws, bucket: str) -> str:
             raise InputError(
                 f"There is no bucket '{bucket}'. Make it with `aws s3 mb s3://{bucket}`."
             ) from error
-        raise
+        if error.code != "403" or not place.key:
+            raise
+        below = {"Bucket": bucket, "Prefix": f"{place.key}/", "MaxKeys": 1}
+        aws.send(Call("s3", "list_objects_v2", below))
+        return error.bucket_region or aws.region
     return str(answer.get("BucketRegion") or aws.region)
 
 

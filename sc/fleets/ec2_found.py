@@ -84,7 +84,7 @@ class Everything(NamedTuple):
     jobs: list[Found]
     """In the order of their names."""
     strays: list[dict[str, Any]]
-    """Instances alive that carry the tag and are none of a job's: as DescribeInstances tells them."""
+    """Instances that carry the tag and are none of a job's, without those that end: as DescribeInstances tells them."""
 
 
 def is_alive(instance: dict[str, Any]) -> bool:
@@ -210,7 +210,7 @@ class _Search:
                 found = self._note(from_tag_list(instance).get(GROUP_TAG, ""), tags)
                 if found is not None:
                     found.instances.append(instance)
-                elif is_alive(instance):
+                elif instance["State"]["Name"] not in ("shutting-down", "terminated"):
                     self.strays.append(instance)
 
     def _templates(self) -> None:

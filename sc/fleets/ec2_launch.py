@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Callable
 
 from sc.errors import CloudError, InputError
 from sc.fleets import Tell
 from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_found import Found, find_by_name
+from sc.fleets.ec2_places import security_groups
 from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
 from sc.fleets.ec2_requests import (
     Plan,
     create_group,
     create_launch_template,
-    create_security_group,
     end_at_max_hours,
     hold_processes,
     start_machines,
@@ -58,7 +58,8 @@ def launch(
         for sentence in removal.from_outside(leftover):
             tell(sentence)
     try:
-        for call, done in steps(plan, aws, now()):
+        groups = security_groups(aws, plan, tell, sleep)
+        for call, done in steps(plan, groups, now()):
             tell(done)
             _send_patiently(aws, call, plan, sleep)
     except BaseException:  # a Ctrl-C as well: nothing may stay that nobody knows of
@@ -71,12 +72,8 @@ def launch(
     return frozenset(instance["InstanceId"] for instance in leftover.instances)
 
 
-def steps(plan: Plan, aws: Aws, now: float) -> Iterator[tuple[Call, str]]:
+def steps(plan: Plan, groups: Sequence[str], now: float) -> Iterator[tuple[Call, str]]:
     """The calls in their order, each with what is said before it. The machines come last."""
-    groups = plan.place.security_groups
-    if not groups:
-        answer = aws.send(create_security_group(plan))
-        groups = (str(answer["GroupId"]),)
     yield create_launch_template(plan, groups), f"Making the launch template {plan.name}"
     yield create_group(plan), f"Making the Auto Scaling group {plan.name}"
     yield hold_processes(plan), "Holding back what AWS would do by itself"

@@ -21,6 +21,9 @@ NONCE_TAG = "sc:nonce"
 """Of the launch that made it: another launch of the same job leaves it alone."""
 OWNER_TAG = "sc:owner"
 """The ARN of whoever has started the job, in the letters of `url_to_tag`."""
+SHARED_GROUP, SHARED_TAG = "sc-nothing-in", "sc:shared"
+"""The security group without inbound rules that all jobs in a VPC share, and what it carries in place of `sc:job`: it
+belongs to no job, and goes with none."""
 PROFILE = "sc-machine"
 """The instance profile, and its role, that `sc setup` makes and a recipe has by default."""
 
@@ -29,9 +32,9 @@ _SAFE = "/:.@+-_ "
 
 
 def group_name(job_url: str) -> str:
-    """The name of the Auto Scaling group, the launch template and the security group of a job.
+    """The name of the Auto Scaling group and the launch template of a job, and until release 0.1.0 of a security group.
 
-    At most 76 characters of letters, digits, `.`, `_` and `-`: all three services take that.
+    At most 76 characters of letters, digits, `.`, `_` and `-`: all services take that.
     """
     url = job_url.rstrip("/")
     return f"sc-{job_name(url)}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
@@ -104,6 +107,12 @@ def tags(job_url: str, own: Mapping[str, str], nonce: str = "", owner: str = "")
     }
     known = {key: value for key, value in ours.items() if value}
     return {"Name": f"sc {job_name(job_url)}", **theirs, **known}
+
+
+def shared_tags(own: Mapping[str, str]) -> dict[str, str]:
+    """The tags of what all jobs share: the user's own, and ours."""
+    theirs = {key: value for key, value in own.items() if not key.startswith("sc:")}
+    return {"Name": SHARED_GROUP, **theirs, SHARED_TAG: "security-group"}
 
 
 def tag_list(values: Mapping[str, str]) -> list[dict[str, str]]:

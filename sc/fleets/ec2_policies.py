@@ -9,58 +9,53 @@ resources and conditions: docs.aws.amazon.com/service-authorization/latest/refer
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from sc.fleets.ec2_names import JOB_TAG
+from sc.fleets.ec2_names import JOB_TAG, SHARED_TAG
 
 Policy = dict[str, Any]
 
 _OURS = {"StringLike": {f"aws:ResourceTag/{JOB_TAG}": "*"}}
 _BECOMES_OURS = {"StringLike": {f"aws:RequestTag/{JOB_TAG}": "*"}}
+_BECOMES_SHARED = {"StringLike": {f"aws:RequestTag/{SHARED_TAG}": "*"}}
 _MADE_OF_TEMPLATE = {**_BECOMES_OURS, "Null": {"autoscaling:LaunchConfigurationName": "true"}}
 """The older launch configurations carry no tags, so anybody's could be used."""
+USER_INLINE, ROLE_INLINE, MANAGED = 2048, 10240, 6144
+"""How many characters IAM takes of all inline policies of a user, or of a role, and of one managed policy:
+docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-entity-length"""
 PARAMETERS = "/sc/"
 """The path below which machines may read Parameter Store, unless `sc setup --parameters` says otherwise."""
 
 
-def trust() -> Policy:
+def trust(partition: str) -> Policy:
     """Who may take the machines' role: EC2 instances."""
     return _policy(
         [
             {
                 "Effect": "Allow",
-                "Principal": {"Service": "ec2.amazonaws.com"},
+                "Principal": {"Service": _principals(partition)[-1]},
                 "Action": "sts:AssumeRole",
             }
         ]
     )
 
 
-def of_bucket(partition: str, bucket: str) -> Policy:
-    """What a machine does with the bucket of its jobs."""
-    arn = f"arn:{partition}:s3:::{bucket}"
-    return _policy(
-        [
-            _allow("ListBucket", arn, *_OF_BUCKET),
-            _allow("Objects", f"{arn}/*", *_OF_OBJECT),
-        ]
-    )
+def of_bucket(partition: str, area: str) -> Policy:
+    """What a machine does with its jobs' bucket, or with a prefix of it: `bucket`, `bucket/prefix`."""
+    return _policy(_storage(partition, [area]))
 
 
 def of_machine(partition: str, account: str) -> Policy:
     """What a machine does with itself and its job."""
     ec2 = f"arn:{partition}:ec2:*:{account}"
     group = _groups(partition, account)
-    made = [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"]
-    step_out = "ec2:ModifyInstanceAttribute"
+    template = f"{ec2}:launch-template/*"
     return _policy(
         [
             _allow("EndMyselfAndMyJob", group, *_END_MYSELF, when=_OURS),
-            _allow("RemoveWhatWasMade", made, *_REMOVE, when=_OURS),
-            _allow("LeaveSecurityGroup", f"{ec2}:instance/*", step_out, when=_OURS),
-            # The default group that the last machine goes over into carries no tag of ours.
-            _allow("ForDefaultGroup", f"{ec2}:security-group/*", step_out),
+            _allow("RemoveTemplate", template, "ec2:DeleteLaunchTemplate", when=_OURS),
             _allow("Look", "*", *_MACHINE_LOOKS),
         ]
     )
@@ -74,11 +69,12 @@ def of_parameters(partition: str, account: str, path: str) -> Policy:
     return _policy([_allow("Parameters", arn, "ssm:GetParameter", "ssm:GetParameters")])
 
 
-def of_user(partition: str, account: str, role: str, buckets: Sequence[str]) -> Policy:
-    """What the person who starts, watches and stops jobs needs; `sc setup` itself needs `setup_actions` besides."""
+def of_user(partition: str, account: str, role: str, areas: Sequence[str]) -> Policy:
+    """What the person who starts, watches and stops jobs needs; `sc setup` itself needs `setup_actions` besides.
+
+    VPCs, subnets and security groups may be another account's, who shares them.
+    """
     ec2 = f"arn:{partition}:ec2:*:{account}"
-    names = buckets or ["BUCKET"]
-    arns = [f"arn:{partition}:s3:::{name}" for name in names]
     roles = f"arn:{partition}:iam::{account}:role"
     made = [f"{ec2}:launch-template/*", f"{ec2}:security-group/*"]
     started = [f"{ec2}:instance/*", f"{ec2}:volume/*"]
@@ -87,18 +83,18 @@ def of_user(partition: str, account: str, role: str, buckets: Sequence[str]) -> 
     service_role = f"{roles}/aws-service-role/*"
     return _policy(
         [
-            _allow("Bucket", arns, *_OF_BUCKET),
-            _allow("Objects", [f"{arn}/*" for arn in arns], *_OF_OBJECT),
+            *_storage(partition, areas or ["BUCKET"]),
             _allow("Look", "*", *_USER_LOOKS),
             _allow("NewestImage", public, "ssm:GetParameter"),
-            _allow("MakeTagged", made, *_MAKE, when=_BECOMES_OURS),
-            _allow("InVpc", f"{ec2}:vpc/*", "ec2:CreateSecurityGroup"),
+            _allow("MakeTemplate", made[0], "ec2:CreateLaunchTemplate", when=_BECOMES_OURS),
+            _allow("MakeSharedGroup", made[1], "ec2:CreateSecurityGroup", when=_BECOMES_SHARED),
+            _allow("InVpc", f"arn:{partition}:ec2:*:*:vpc/*", "ec2:CreateSecurityGroup"),
             _allow("TagWhatIsMade", [*made, *started], "ec2:CreateTags", when=_WHILE_MAKING),
             *_run(partition, account),
             _allow("MakeGroup", group, *_MAKE_GROUP, when=_MADE_OF_TEMPLATE),
             _allow("SteerGroup", group, *_STEER_GROUP, when=_OURS),
             _allow("EndAndRemove", [*made, started[0]], *_END_ALL, when=_OURS),
-            _allow("GiveRole", f"{roles}/{role}", "iam:PassRole", when=_TO_EC2),
+            _allow("GiveRole", f"{roles}/{role}", "iam:PassRole", when=_to_ec2(partition)),
             _allow("FirstGroupEver", service_role, "iam:CreateServiceLinkedRole", when=_FIRST_EVER),
         ]
     )
@@ -161,6 +157,80 @@ def of_setup(partition: str, account: str, name: str) -> Policy:
     )
 
 
+def areas_of(policy: Policy) -> list[str]:
+    """Those of a policy that `of_bucket` has made: its objects say them."""
+    found = []
+    for statement in policy.get("Statement", []):
+        if isinstance(statement, dict) and "s3:PutObject" in statement.get("Action", []):
+            resources = statement.get("Resource", [])
+            for arn in resources if isinstance(resources, list) else [resources]:
+                area = str(arn).split(":::", 1)[-1]
+                found.append(re.sub(r"\$\{([*?$])\}", r"\1", area[: -len("/*")]))
+    return found
+
+
+def _storage(partition: str, areas: Sequence[str]) -> list[Policy]:
+    """What both do with these buckets and prefixes.
+
+    Uploads that somebody has begun can be listed of a whole bucket only, since `s3:prefix` is no condition of it: below
+    a prefix those of machines that died stay until a lifecycle rule removes them. With `s3:prefix` AWS also decides
+    whether a key that is not there is told as 404 (github.com/ceph/ceph/pull/68577).
+    docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+    """
+    arn = f"arn:{partition}:s3:::"
+    whole = [arn + area for area in areas if "/" not in area]
+    prefixes: dict[str, list[str]] = {}
+    for area in areas:
+        bucket, slash, prefix = area.partition("/")
+        if slash:
+            prefixes.setdefault(bucket, []).append(f"{_literal(prefix)}/*")
+    statements = [_allow("ListBucket", _one_or_all(whole), *_OF_BUCKET)] if whole else []
+    for number, (bucket, below) in enumerate(sorted(prefixes.items()), 1):
+        when = {"StringLike": {"s3:prefix": _one_or_all(below)}}
+        statements.append(_allow(f"ListPrefix{number}", arn + bucket, "s3:ListBucket", when=when))
+    objects = [f"{one}/*" for one in whole]
+    objects += [f"{arn}{bucket}/{one}" for bucket, below in prefixes.items() for one in below]
+    return [*statements, _allow("Objects", _one_or_all(objects), *_OF_OBJECT)]
+
+
+def _one_or_all(values: list[str]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _literal(text: str) -> str:
+    """docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars"""
+    return re.sub(r"([*?$])", r"${\1}", text)
+
+
+def _principals(partition: str) -> list[str]:
+    """What EC2 is called in policies; in China it has a name of its own (docs.amazonaws.cn, of roles for instances)."""
+    names = ["ec2.amazonaws.com"]
+    return [*names, "ec2.amazonaws.com.cn"] if partition == "aws-cn" else names
+
+
+def _to_ec2(partition: str) -> Policy:
+    return {"StringEquals": {"iam:PassedToService": _one_or_all(_principals(partition))}}
+
+
+def characters(policy: Policy) -> int:
+    """As IAM counts them: without white space between the words."""
+    return len(json.dumps(policy, separators=(",", ":")))
+
+
+def how_to_give(policy: Policy) -> str:
+    """What kind of policy a person's has to be, as IAM takes no longer ones: a sentence for a line of comment."""
+    count = characters(policy)
+    if count <= USER_INLINE:
+        return "an inline policy of the user, or a managed policy"
+    told = f"it has {count:,} characters, and IAM takes {USER_INLINE:,} of all inline policies of a user"
+    if count <= MANAGED:
+        return f"a managed policy ({told}, {MANAGED:,} of a managed one)"
+    return (
+        f"two managed policies, one of the statements whose Sid begins with List or is Objects, and one of the rest "
+        f"({told}, {MANAGED:,} of a managed one); fewer buckets, or prefixes of one, make it shorter"
+    )
+
+
 def as_text(policy: Policy) -> str:
     return json.dumps(policy, indent=2)
 
@@ -179,7 +249,6 @@ _WHILE_MAKING = {
         "ec2:CreateAction": ["CreateLaunchTemplate", "CreateSecurityGroup", "RunInstances"]
     }
 }
-_TO_EC2 = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
 _FIRST_EVER = {
     "StringEquals": {"iam:AWSServiceName": ["autoscaling.amazonaws.com", "spot.amazonaws.com"]}
 }
@@ -197,14 +266,12 @@ _END_MYSELF = (
     "autoscaling:SuspendProcesses",
     "autoscaling:DeleteAutoScalingGroup",
 )
-_REMOVE = ("ec2:DeleteLaunchTemplate", "ec2:DeleteSecurityGroup")
 _MACHINE_LOOKS = (
     "autoscaling:DescribeAutoScalingGroups",
     "ec2:DescribeInstances",
     "ec2:DescribeLaunchTemplates",
     "ec2:DescribeSecurityGroups",
 )
-_MAKE = ("ec2:CreateLaunchTemplate", "ec2:CreateSecurityGroup")
 _MAKE_GROUP = ("autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags")
 _STEER_GROUP = (
     "autoscaling:SuspendProcesses",
@@ -213,7 +280,12 @@ _STEER_GROUP = (
     "autoscaling:TerminateInstanceInAutoScalingGroup",
     "autoscaling:DeleteAutoScalingGroup",
 )
-_END_ALL = (*_REMOVE, "ec2:TerminateInstances", "ec2:GetConsoleOutput")
+_END_ALL = (
+    "ec2:DeleteLaunchTemplate",
+    "ec2:DeleteSecurityGroup",  # of jobs of release 0.1.0, which had one each
+    "ec2:TerminateInstances",
+    "ec2:GetConsoleOutput",
+)
 _USER_LOOKS = (
     # AWS cannot limit most of these to a resource; none of them changes anything.
     "autoscaling:DescribeAutoScalingGroups",

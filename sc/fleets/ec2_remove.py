@@ -18,7 +18,7 @@ from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_found import Found, find_by_name
 
 REMOVAL_SECONDS = 300.0
-"""Ending an instance takes seconds to some minutes; its security group is free only then."""
+"""Ending an instance takes seconds to some minutes; a job of release 0.1.0 has a security group that is free then."""
 _POLL_SECONDS = 3.0
 
 GONE = (
@@ -66,13 +66,7 @@ class Removal:
         if found.group is not None:
             self._hold_launches(found.name)
         self._wait_for_others(found.name, instance_id)
-        for group_id in found.security_groups:
-            self._attempt(
-                f"security group {group_id}",
-                self._by_hand(f"ec2 delete-security-group --group-id {group_id}"),
-                partial(self._step_out_and_delete, instance_id, group_id),
-            )
-        self._delete_rest(found, but_security_groups=True)
+        self._delete_template(found)
         if found.group is not None:
             found = find_by_name(self.aws, found.name)
             if found.foreign:
@@ -177,19 +171,22 @@ class Removal:
             )
             self._leave(f"Auto Scaling group {found.name}", "AWS is still deleting it", command)
 
-    def _delete_rest(self, found: Found, but_security_groups: bool = False) -> None:
+    def _delete_rest(self, found: Found) -> None:
+        self._delete_template(found)
+        for group_id in found.security_groups:
+            self._attempt(
+                f"security group {group_id}",
+                self._by_hand(f"ec2 delete-security-group --group-id {group_id}"),
+                partial(self._delete_security_group, group_id),
+            )
+
+    def _delete_template(self, found: Found) -> None:
         if found.has_template:
             template = {"LaunchTemplateName": found.name}
             self._attempt(
                 f"launch template {found.name}",
                 self._by_hand(f"ec2 delete-launch-template --launch-template-name {found.name}"),
                 lambda: self._quietly(Call("ec2", "delete_launch_template", template)),
-            )
-        for group_id in [] if but_security_groups else found.security_groups:
-            self._attempt(
-                f"security group {group_id}",
-                self._by_hand(f"ec2 delete-security-group --group-id {group_id}"),
-                partial(self._delete_security_group, group_id),
             )
 
     def _wait_for_others(self, name: str, instance_id: str) -> None:
@@ -198,23 +195,6 @@ class Removal:
             if not others:
                 return
             self.sleep(_POLL_SECONDS)
-
-    def _step_out_and_delete(self, instance_id: str, group_id: str) -> None:
-        """A security group cannot be deleted while an instance is in it, the deleting one included: so this machine
-        first goes over into its VPC's own default group, if that lets it talk on."""
-        asked = Call("ec2", "describe_security_groups", {"GroupIds": [group_id]})
-        vpc = self.aws.send(asked)["SecurityGroups"][0]["VpcId"]
-        of_vpc = [
-            {"Name": "vpc-id", "Values": [vpc]},
-            {"Name": "group-name", "Values": ["default"]},
-        ]
-        asked = Call("ec2", "describe_security_groups", {"Filters": of_vpc})
-        default = self.aws.send(asked)["SecurityGroups"]
-        if not default or not lets_out(default[0]):
-            raise CloudError("the VPC's default security group lets nothing out")
-        step = {"InstanceId": instance_id, "Groups": [default[0]["GroupId"]]}
-        self.aws.send(Call("ec2", "modify_instance_attribute", step))
-        self._delete_security_group(group_id)
 
     def _delete_security_group(self, group_id: str) -> None:
         while True:
@@ -249,12 +229,3 @@ class Removal:
 
     def _by_hand(self, words: str) -> str:
         return f"aws --region {self.aws.region} {words}"
-
-
-def lets_out(security_group: dict[str, Any]) -> bool:
-    """Whether the group has the rule that lets everything out over IPv4, which a hardened account may have taken."""
-    return any(
-        rule.get("IpProtocol") == "-1"
-        and any(area.get("CidrIp") == "0.0.0.0/0" for area in rule.get("IpRanges", []))
-        for rule in security_group.get("IpPermissionsEgress", [])
-    )

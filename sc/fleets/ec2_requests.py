@@ -1,6 +1,6 @@
 """What AWS is asked for to get a job's machines. Pure: a recipe and facts go in, calls come out.
 
-    security group ─▶ launch template ─▶ group of 0 machines ─▶ processes suspended ─▶ end at max_hours ─▶ machines
+    (security group) ─▶ launch template ─▶ group of 0 machines ─▶ processes suspended ─▶ end at max_hours ─▶ machines
 
 Until the last call nothing runs, and before it everything is set that ends the machines without us:
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from sc.fleets.ec2_aws import Call
-from sc.fleets.ec2_names import group_name, tag_list, tags
+from sc.fleets.ec2_names import SHARED_GROUP, group_name, shared_tags, tag_list, tags
 from sc.model import Recipe
 
 MAX_HOURS = 7 * 24.0
@@ -61,7 +61,9 @@ class Place:
     vpc: str
     subnets: tuple[str, ...]
     security_groups: tuple[str, ...]
-    """Given by the recipe; empty: one is made."""
+    """Given by the recipe, or the one that is there; empty: it is made."""
+    account: str = ""
+    """The one that pays for the machines. Its VPC may be somebody else's, who shares it."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,18 @@ class Plan:
 
 
 def create_security_group(plan: Plan) -> Call:
-    """Without a rule for what comes in; AWS itself adds the one that lets everything out."""
+    """The one of all jobs in this VPC, without a rule for what comes in; AWS itself adds the one that lets everything
+    out. It stays: a machine could remove it only after it has gone over into another group, and whoever may do that
+    with one machine may do it with all."""
+    tagged = {"ResourceType": "security-group", "Tags": tag_list(shared_tags(plan.recipe.tags))}
     return Call(
         "ec2",
         "create_security_group",
         {
-            "GroupName": plan.name,
-            "Description": "Made by sc: nothing comes in",
+            "GroupName": SHARED_GROUP,
+            "Description": "Made by sc for all jobs: nothing comes in",
             "VpcId": plan.place.vpc,
-            "TagSpecifications": _tagged("security-group", plan),
+            "TagSpecifications": [tagged],
         },
     )
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from sc.errors import InputError
 from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_policies import (
+    ROLE_INLINE,
     Policy,
+    areas_of,
+    characters,
     of_bucket,
     of_machine,
     of_parameters,
@@ -19,6 +25,7 @@ from sc.fleets.ec2_policies import (
 )
 
 _MACHINE, _PARAMETERS, _BUCKET = "sc-machine", "sc-parameters", "sc-bucket-"
+_LONGEST_NAME = 128
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Wish:
 
     profile: str
     buckets: tuple[str, ...]
+    """Each a bucket, or `bucket/prefix`."""
     parameters: Optional[str]
     """The path in Parameter Store; None: as it is, or the default the first time."""
 
@@ -51,7 +59,9 @@ class State:
     user_policy: Policy
     setup_policy: Policy
     buckets: tuple[str, ...]
-    """Those that the role may use, afterwards."""
+    """Those that the role may use, afterwards, as in `Wish`."""
+    wider: tuple[str, ...] = ()
+    """A sentence for each policy of the role that gives more than a prefix that was wished for."""
 
 
 def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
@@ -61,17 +71,21 @@ def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
     profile = _ask(aws, "get_instance_profile", {"InstanceProfileName": wish.profile})
     roles = profile["InstanceProfile"]["Roles"] if profile else []
     role = str(roles[0]["RoleName"]) if roles else wish.profile
-    has_role = bool(roles) or _ask(aws, "get_role", {"RoleName": role}) is not None
+    about = roles[0] if roles else (_ask(aws, "get_role", {"RoleName": role}) or {}).get("Role")
+    has_role = about is not None
     present = _policies(aws, role) if has_role else {}
     wanted = {_MACHINE: of_machine(partition, account)}
-    for bucket in wish.buckets:
-        wanted[_BUCKET + bucket] = of_bucket(partition, bucket)
+    for area in wish.buckets:
+        wanted[policy_name(area)] = of_bucket(partition, area)
     if wish.parameters is not None or _PARAMETERS not in present:
         path = default_parameters if wish.parameters is None else wish.parameters
         wanted[_PARAMETERS] = of_parameters(partition, account, path)
     after = {**present, **wanted}
-    buckets = tuple(sorted(name[len(_BUCKET) :] for name in after if name.startswith(_BUCKET)))
-    steps = [] if has_role else [_make_role(role)]
+    if after != present:
+        _check_size(role, after)
+    by_name = {name: areas_of(after[name]) for name in after if name.startswith(_BUCKET)}
+    buckets = tuple(sorted({area for areas in by_name.values() for area in areas}))
+    steps = [] if has_role else [_make_role(role, partition)]
     steps += _policy_steps(role, present, wanted)
     steps += _profile_steps(wish.profile, role, bool(profile), bool(roles))
     return State(
@@ -80,10 +94,50 @@ def look(aws: Aws, wish: Wish, default_parameters: str) -> State:
         role=role,
         missing=tuple(steps),
         machine_policies={name: after[name] for name in sorted(after)},
-        user_policy=of_user(partition, account, role, buckets),
+        user_policy=of_user(partition, account, _with_path(role, about), buckets),
         setup_policy=of_setup(partition, account, wish.profile),
         buckets=buckets,
+        wider=tuple(_wider(role, by_name, wish.buckets)),
     )
+
+
+def _with_path(role: str, about: Optional[Mapping[str, Any]]) -> str:
+    """As it stands in the role's ARN: a role that somebody else has made may have a path."""
+    return str((about or {}).get("Path") or "/")[1:] + role
+
+
+def _check_size(role: str, policies: Mapping[str, Policy]) -> None:
+    total = sum(characters(policy) for policy in policies.values())
+    if total > ROLE_INLINE:
+        raise InputError(
+            f"The inline policies of the role {role} would have {total:,} characters, and IAM takes {ROLE_INLINE:,} "
+            "of a role: name fewer buckets, or make another role for some with --profile-name. "
+            f"`aws iam list-role-policies --role-name {role}` lists what is there."
+        )
+
+
+def policy_name(area: str) -> str:
+    """Of the role's policy for a bucket, or for a prefix of one, in the letters that IAM takes, another for each.
+
+    docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+    """
+    name = _BUCKET + area.replace("/", "+")
+    if re.fullmatch(r"[\w.@-]+", area.replace("/", ""), re.ASCII) and len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(area.encode()).hexdigest()[:16]
+    return f"{re.sub(r'[^a-zA-Z0-9_.@+-]', '_', name)[: _LONGEST_NAME - 17]}={digest}"
+
+
+def _wider(role: str, present: dict[str, list[str]], wished: Sequence[str]) -> Iterator[str]:
+    """Earlier policies stay, and one for the whole bucket takes a prefix its sense."""
+    for area in wished:
+        for name, others in present.items():
+            for other in others:
+                if area.startswith(f"{other}/"):
+                    yield (
+                        f"The role {role} may still use all of {other}. If it shall not: "
+                        f"aws iam delete-role-policy --role-name {role} --policy-name {name}"
+                    )
 
 
 def carry_out(aws: Aws, steps: Sequence[Step]) -> None:
@@ -96,12 +150,12 @@ def carry_out(aws: Aws, steps: Sequence[Step]) -> None:
                 raise
 
 
-def _make_role(role: str) -> Step:
+def _make_role(role: str, partition: str) -> Step:
     return _step(
         f"make the role {role}",
         "create_role",
         RoleName=role,
-        AssumeRolePolicyDocument=json.dumps(trust()),
+        AssumeRolePolicyDocument=json.dumps(trust(partition)),
         Description="Machines that sc starts: see sc setup",
     )
 

@@ -12,6 +12,7 @@ from moto.autoscaling.models import autoscaling_backends
 from moto.ec2.models import ec2_backends
 from moto.ssm.models import Parameter, ssm_backends
 
+from sc.fleets.ec2_names import SHARED_GROUP, SHARED_TAG
 from tests.cloud.front import Call
 from tests.cloud.imds import Metadata
 from tests.cloud.permissions import Attempt
@@ -138,7 +139,9 @@ def leftovers() -> dict[str, list[str]]:
         found.setdefault("launch templates", []).extend(names)
         groups = [group for of_vpc in backend.groups.values() for group in of_vpc.values()]
         found.setdefault("security groups", []).extend(
-            f"{group.id} {group.name}" for group in groups if group.name != "default"
+            f"{group.id} {group.name}"
+            for group in groups
+            if group.name != "default" and not _is_shared(group)
         )
         loose = [volume.id for volume in backend.volumes.values() if not volume.attachment]
         found.setdefault("volumes", []).extend(loose)
@@ -147,6 +150,12 @@ def leftovers() -> dict[str, list[str]]:
         actions = [f"{name} of {group}" for group, name in scaling.scheduled_actions]
         found.setdefault("scheduled actions", []).extend(actions)
     return found
+
+
+def _is_shared(group: Any) -> bool:
+    """The one security group that stays in a VPC, closed and marked as that."""
+    marked = group.name == SHARED_GROUP and SHARED_TAG in {tag["key"] for tag in group.get_tags()}
+    return marked and not group.ingress_rules
 
 
 def attempts(call: Call) -> Sequence[Attempt]:

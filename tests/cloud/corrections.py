@@ -6,8 +6,7 @@
     metadata options and spot are lost
     user-data of any size                           16 KB at most
     the console says always the same                what the machine wrote
-    a security group in use can be deleted          DependencyViolation until the instances are terminated,
-                                                    or out of it (ModifyInstanceAttribute)
+    a security group in use can be deleted          DependencyViolation until the instances are terminated
     no price list                                   one price for all
 
 Those of Auto Scaling are in `scaling.py`. In force inside `corrected(…)`, taken back after it.
@@ -75,7 +74,6 @@ def ec2(machines: Machines) -> list[Change]:
         (Instance, "stop", _ending(machines, "stopping")),
         (General, "get_console_output", _console_output(machines)),
         (SecurityGroupBackend, "_delete_security_group", _delete_security_group),
-        (InstanceBackend, "modify_instance_security_groups", _modify_security_groups),
         (LaunchTemplateBackend, "create_launch_template", _create_launch_template),
     ]
 
@@ -157,16 +155,6 @@ def _delete_security_group(old: Callable[..., Any]) -> Callable[..., Any]:
         old(self, vpc_id, group_id)
 
     return delete
-
-
-def _modify_security_groups(old: Callable[..., Any]) -> Callable[..., Any]:
-    def modify(self: Any, instance_id: str, new: list[str]) -> Any:
-        instance = old(self, instance_id, new)
-        for nic in instance.nics.values():
-            nic._group_set = list(instance.security_groups)
-        return instance
-
-    return modify
 
 
 def security_groups(instance: Any) -> set[str]:

@@ -27,8 +27,13 @@ class Laptop:
     bucket: str
 
     @property
+    def prefix(self) -> str:
+        """All that the machines may use of the bucket."""
+        return f"{self.bucket}/a'; echo foo"
+
+    @property
     def output(self) -> str:
-        return f"s3://{self.bucket}/a'; echo foo/ä"
+        return f"s3://{self.prefix}/ä"
 
     @property
     def job_url(self) -> str:

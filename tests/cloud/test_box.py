@@ -237,11 +237,9 @@ def test_a_security_group_in_use_cannot_be_deleted(cloud: Cloud) -> None:
     with pytest.raises(ClientError) as refused:
         ec2.delete_security_group(GroupId=made)
     assert refused.value.response["Error"]["Code"] == "DependencyViolation"
-    (default,) = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
-    ec2.modify_instance_attribute(InstanceId=boot.instance_id, Groups=[default["GroupId"]])
-    ec2.delete_security_group(GroupId=made)
     ec2.terminate_instances(InstanceIds=[boot.instance_id])
     told = ec2.describe_instances()["Reservations"][0]["Instances"][0]
     assert told["State"]["Name"] == "shutting-down"
     ended(cloud, boot)
+    ec2.delete_security_group(GroupId=made)
     assert cloud.leftovers() == {"launch templates": ["sc-test"]}

@@ -3,98 +3,23 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sc.fleets.ec2_names import group_name, tag_list, tags
+from sc.fleets.ec2_names import group_name, tags
+from tests.e2e.moto_account import BUCKET, REGION, Account, moto_account
 from tests.e2e.program import Program
 
-BUCKET = "outputs"
 URL = f"s3://{BUCKET}/.sc/iris"
-REGION = "eu-west-1"
-
-
-class Account:
-    """An account of moto's."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
-        self.ec2, self.scaling = self.client("ec2"), self.client("autoscaling")
-
-    def environment(self) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": REGION,
-            "HOME": str(self.folder),
-        }
-
-    def client(self, service: str) -> Any:
-        import boto3
-
-        session: Any = boto3.session.Session("key", "secret", region_name=REGION)
-        return session.client(service, endpoint_url=self.url)
-
-    def group(self, name: str, size: int, tagged: dict[str, str]) -> list[str]:
-        """Make a group with machines whose template gives them these tags; the ids of the machines."""
-        image = self.ec2.describe_images()["Images"][0]["ImageId"]
-        on_machines = [{"ResourceType": "instance", "Tags": tag_list(tagged)}] if tagged else []
-        data = {"ImageId": image, "InstanceType": "t3.micro", "TagSpecifications": on_machines}
-        self.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
-        self.scaling.create_auto_scaling_group(
-            AutoScalingGroupName=name,
-            MinSize=0,
-            MaxSize=5,
-            DesiredCapacity=size,
-            VPCZoneIdentifier=self.ec2.describe_subnets()["Subnets"][0]["SubnetId"],
-            LaunchTemplate={"LaunchTemplateName": name, "Version": "1"},
-            Tags=[
-                {**tag, "ResourceId": name, "ResourceType": "auto-scaling-group"}
-                for tag in tag_list(tagged)
-            ],
-        )
-        return [one["InstanceId"] for one in self.groups()[name]["Instances"]]
-
-    def one_machine(self) -> str:
-        image = self.ec2.describe_images()["Images"][0]["ImageId"]
-        made = self.ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)
-        return str(made["Instances"][0]["InstanceId"])
-
-    def tag(self, identity: str, tagged: dict[str, str]) -> None:
-        self.ec2.create_tags(Resources=[identity], Tags=tag_list(tagged))
-
-    def groups(self) -> dict[str, Any]:
-        told = self.scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
-        return {group["AutoScalingGroupName"]: group for group in told}
-
-    def state(self, identity: str) -> str:
-        told = self.ec2.describe_instances(InstanceIds=[identity])["Reservations"]
-        return str(told[0]["Instances"][0]["State"]["Name"])
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[Account]:
-    pytest.importorskip("moto", minversion="5.2", reason="needs moto[server] >= 5.2")
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    made = Account(f"http://{host}:{port}", tmp_path)
-    reset = urllib.request.Request(f"{made.url}/moto-api/reset", method="POST")
-    urllib.request.urlopen(reset).close()
-    made.client("s3").create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-    )
-    try:
+def account() -> Iterator[Account]:
+    with moto_account() as made:
         yield made
-    finally:
-        server.stop()
 
 
 def test_stop_leaves_the_group_of_a_machine_with_a_copied_tag_alone(
@@ -143,3 +68,29 @@ def test_stop_does_not_end_a_machine_that_was_put_into_the_group(
     stopped = program.run("stop", "iris", "--now", cwd=tmp_path, environment=environment)
     assert stopped.returncode == 0, stopped.stderr
     assert (account.state(theirs), account.groups()) == ("running", {})
+
+
+def test_setup_prints_policies_and_what_kind_they_have_to_be(
+    program: Program, account: Account, tmp_path: Path
+) -> None:
+    """A prefix is no place for a slash in the policy's name; a second time nothing is missing."""
+
+    def setup(*words: str) -> Any:
+        return program.run("setup", *words, cwd=tmp_path, environment=account.environment())
+
+    assert setup("--bucket", f"{BUCKET}/team a").returncode == 0
+    again = setup("--bucket", f"s3://{BUCKET}/team a/")
+    assert "are as they should be" in again.stderr
+    (line,) = [line for line in again.stdout.splitlines() if line.startswith("# What you need")]
+    assert "make it a managed policy (it has" in line
+    told = json.loads(setup("--json").stdout)
+    assert (told["missing"], told["buckets"]) == ([], [f"{BUCKET}/team a"])
+    assert told["user_policy_kind"].startswith("a managed policy")
+    iam = account.client("iam")
+    for name in told["machine_policies"]:
+        assert iam.get_role_policy(RoleName="sc-machine", PolicyName=name)["PolicyDocument"]
+    iam.create_policy(PolicyName="sc-user", PolicyDocument=json.dumps(told["user_policy"]))
+    many = [word for n in range(40) for word in ("--bucket", f"bucket-{n}")]
+    refused = setup(*many)
+    assert (refused.returncode, "IAM takes 10,240 of a role" in refused.stderr) == (2, True)
+    assert json.loads(setup("--json").stdout) == told

@@ -9,6 +9,7 @@ import pytest
 
 from sc.errors import CloudError, InputError
 from sc.fleets import Launch
+from sc.fleets.ec2_aws import AwsRefused
 from sc.fleets.ec2_checks import check, courier_address, gpu_problems
 from sc.fleets.ec2_requests import Image, Place, Plan
 from sc.model import GpuNeeds, Recipe
@@ -39,7 +40,7 @@ def test_nothing_is_changed_by_asking() -> None:
     plan = checked(aws)
     assert aws.changes == []
     assert plan.image == Image("ami-x86", "x86_64", "/dev/xvda", 30, 8)
-    assert plan.place == Place("vpc-1", ("subnet-a", "subnet-c"), ())
+    assert plan.place == Place("vpc-1", ("subnet-a", "subnet-c"), (), "123456789012")
     assert plan.profile == "sc-machine"
 
 
@@ -226,6 +227,48 @@ def test_what_cannot_work_is_told_in_one_sentence(case: str) -> None:
     assert aws.changes == []
 
 
+SHARED = {"GroupName": "sc-nothing-in", "GroupId": "sg-shared", "VpcId": "vpc-1"}
+
+
+def shared(**more: Any) -> FakeAws:
+    return FakeAws(describe_security_groups={"SecurityGroups": [{**SHARED, **more}]})
+
+
+def test_shared_security_group_that_is_there_is_used() -> None:
+    aws = shared(IpPermissions=[])
+    assert checked(aws).place.security_groups == ("sg-shared",)
+    (asked,) = [c.parameters for c in aws.calls if c.operation == "describe_security_groups"]
+    assert {one["Name"]: one["Values"] for one in asked["Filters"]} == {
+        "vpc-id": ["vpc-1"],
+        "group-name": ["sc-nothing-in"],
+        "owner-id": ["123456789012"],
+    }
+
+
+@pytest.mark.parametrize("rule", [{"IpProtocol": "-1"}, {"IpProtocol": "tcp", "FromPort": 22}])
+def test_shared_security_group_that_was_opened_is_refused(rule: dict[str, Any]) -> None:
+    aws = shared(IpPermissions=[rule])
+    with pytest.raises(InputError, match=r"opened the security group sc-nothing-in \(sg-shared\)"):
+        checked(aws)
+    assert aws.changes == []
+
+
+def test_shared_security_group_is_not_asked_for_where_the_recipe_names_some() -> None:
+    aws = shared(IpPermissions=[{"IpProtocol": "-1"}])
+    assert checked(aws, security_groups=("sg-mine",)).place.security_groups == ("sg-mine",)
+
+
+def test_bucket_that_may_be_listed_below_the_place_only_is_asked_there() -> None:
+    refusal = AwsRefused("Forbidden", "403", "ap-south-1")
+    aws = FakeAws(head_bucket=refusal)
+    assert '"s3_region": "ap-south-1"' in checked(aws).user_data
+    (asked,) = [call.parameters for call in aws.calls if call.operation == "list_objects_v2"]
+    assert asked == {"Bucket": "bucket", "Prefix": "out/.sc/job/", "MaxKeys": 1}
+    denied = FakeAws(head_bucket=refusal, list_objects_v2=refused("AccessDenied"))
+    with pytest.raises(CloudError, match="AccessDenied"):
+        checked(denied)
+
+
 def test_several_problems_are_told_at_once() -> None:
     aws = FakeAws(get_instance_profile=refused("NoSuchEntity"))
     with pytest.raises(InputError) as caught:
@@ -304,6 +347,6 @@ def test_subnets_of_another_account_are_as_good() -> None:
     }
     aws = FakeAws(describe_vpcs={"Vpcs": []}, describe_subnets=shared)
     plan = checked(aws, subnets=("subnet-s",))
-    assert plan.place == Place("vpc-shared", ("subnet-s",), ())
+    assert plan.place == Place("vpc-shared", ("subnet-s",), (), "123456789012")
     with pytest.raises(InputError, match=r"has no default VPC: name the subnets .*subnet-s"):
         checked(aws)

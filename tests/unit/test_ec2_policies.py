@@ -18,13 +18,20 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from sc.fleets import Launch
+from sc.fleets.ec2 import Ec2Fleet
+from sc.fleets.ec2_aws import Call, permission
 from sc.fleets.ec2_policies import of_bucket, of_machine, of_parameters, of_setup, of_user
+from sc.model import Recipe
 from tests.cloud.permissions import Attempt, permits
+from tests.fakes.aws import FakeAws
+from tests.unit.test_ec2_remove import World
 
 ACCOUNT, OWNER = "123456789012", "999999999999"
 EC2 = f"arn:aws:ec2:eu-west-1:{ACCOUNT}"
 OURS = {"aws:ResourceTag/sc:job": "iris"}
 MADE = {"aws:RequestTag/sc:job": "iris"}
+SHARED = {"aws:RequestTag/sc:shared": "security-group"}
 REFERENCE: Mapping[str, Any] = json.loads(
     Path(__file__).with_name("iam_reference.json").read_text(encoding="utf-8")
 )
@@ -39,6 +46,8 @@ POLICIES = {
     "machine": MACHINE[0],
     "bucket": MACHINE[1],
     "parameters": MACHINE[2],
+    "bucket with a prefix": of_bucket("aws", "data/team"),
+    "user of prefixes": of_user("aws", ACCOUNT, "sc-machine", ["data/a", "data/b", "other", "c/d"]),
     "setup": of_setup("aws", ACCOUNT, "sc-machine"),
     "user of China": of_user("aws-cn", ACCOUNT, "sc-machine", ["data"]),
     "machine of GovCloud": of_machine("aws-us-gov", ACCOUNT),
@@ -162,6 +171,18 @@ USER_MAY = {
             {**MADE, "ec2:CreateAction": "CreateLaunchTemplate"},
         ),
     ],
+    "make the security group of all jobs": [
+        Attempt("ec2:CreateSecurityGroup", f"{EC2}:security-group/*", SHARED),
+        Attempt("ec2:CreateSecurityGroup", f"arn:aws:ec2:eu-west-1:{OWNER}:vpc/vpc-1"),
+        Attempt(
+            "ec2:CreateTags",
+            f"{EC2}:security-group/*",
+            {**SHARED, "ec2:CreateAction": "CreateSecurityGroup"},
+        ),
+    ],
+    "remove a security group of release 0.1.0": [
+        Attempt("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-1", OURS)
+    ],
     "have machines tagged": [
         Attempt("ec2:CreateTags", f"{EC2}:instance/*", {"ec2:CreateAction": "RunInstances"})
     ],
@@ -245,6 +266,17 @@ USER_MAY_NOT = {
     "open a security group": [
         Attempt("ec2:AuthorizeSecurityGroupIngress", f"{EC2}:security-group/sg-1", OURS)
     ],
+    "make an untagged security group": [
+        Attempt("ec2:CreateSecurityGroup", f"{EC2}:security-group/*", MADE)
+    ],
+    "remove the security group of all jobs": [
+        Attempt(
+            "ec2:DeleteSecurityGroup",
+            f"{EC2}:security-group/sg-1",
+            {"aws:ResourceTag/sc:shared": "security-group"},
+        )
+    ],
+    "move a machine": [Attempt("ec2:ModifyInstanceAttribute", f"{EC2}:instance/i-1", OURS)],
     "hand over another role": [
         Attempt(
             "iam:PassRole",
@@ -312,6 +344,21 @@ MACHINE_MAY_NOT = {
         for one in ("SetDesiredCapacity", "UpdateAutoScalingGroup", "CreateOrUpdateTags")
     },
     "end a machine": [Attempt("ec2:TerminateInstances", f"{EC2}:instance/i-1", OURS)],
+    "go into another security group": [
+        Attempt("ec2:ModifyInstanceAttribute", f"{EC2}:instance/i-1", OURS)
+    ],
+    "put machines into a security group": [
+        Attempt("ec2:ModifyInstanceAttribute", f"{EC2}:security-group/sg-1", OURS)
+    ],
+    "change a network interface": [
+        Attempt("ec2:ModifyNetworkInterfaceAttribute", f"{EC2}:network-interface/eni-1", OURS)
+    ],
+    "remove a security group": [
+        Attempt("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-1", OURS)
+    ],
+    "make a security group": [
+        Attempt("ec2:CreateSecurityGroup", f"{EC2}:security-group/*", SHARED)
+    ],
     "run machines": run(),
     "make a template": [Attempt("ec2:CreateLaunchTemplate", f"{EC2}:launch-template/*", MADE)],
     "open a security group": [
@@ -343,3 +390,84 @@ def test_machine_may(what: str) -> None:
 @pytest.mark.parametrize("what", MACHINE_MAY_NOT)
 def test_machine_may_not(what: str) -> None:
     assert not may(MACHINE, MACHINE_MAY_NOT[what])
+
+
+PREFIX = "a*b/${x}/t?"
+BELOW = {
+    "bucket": [of_bucket("aws", f"data/{PREFIX}")],
+    "user": [of_user("aws", ACCOUNT, "sc-machine", ["other", f"data/{PREFIX}", "data/second"])],
+}
+
+
+def listing(prefix: str) -> Attempt:
+    return Attempt("s3:ListBucket", "arn:aws:s3:::data", {"s3:prefix": prefix})
+
+
+@pytest.mark.parametrize("who", BELOW)
+def test_prefix_is_all_of_the_bucket_that_may_be_used(who: str) -> None:
+    documents = BELOW[who]
+    for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
+        arn = "arn:aws:s3:::data"
+        assert permits(documents, Attempt(f"s3:{action}", f"{arn}/{PREFIX}/.sc/job/parts/0.json"))
+        for key in (f"{PREFIX}x/key", PREFIX, "key", "axb/${x}/tt/key", "a/b"):
+            assert not permits(documents, Attempt(f"s3:{action}", f"{arn}/{key}")), key
+    for prefix in (f"{PREFIX}/", f"{PREFIX}/.sc/job/claims/"):
+        assert permits(documents, listing(prefix))
+    for prefix in ("", PREFIX, f"{PREFIX}x/", "axb/", "axb/${x}/tt/"):
+        assert not permits(documents, listing(prefix)), prefix
+    head = Attempt("s3:ListBucket", "arn:aws:s3:::data")
+    assert not permits(documents, head)
+    assert not permits(documents, Attempt("s3:ListBucketMultipartUploads", "arn:aws:s3:::data"))
+
+
+def needed(call: Call) -> list[Attempt]:
+    """What AWS asks for before it carries a call out, by the tags that the call gives or its resources have."""
+    action, asked = permission(call), call.parameters
+    if call.operation == "create_auto_scaling_group":
+        made = group(asked["AutoScalingGroupName"])
+        given = {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in asked["Tags"]}
+        return [
+            Attempt(action, made, given),
+            Attempt("autoscaling:CreateOrUpdateTags", made, given),
+            *run(),
+        ]
+    if "AutoScalingGroupName" in asked and not call.operation.startswith("describe"):
+        return [Attempt(action, group(asked["AutoScalingGroupName"]), OURS)]
+    if call.operation in ("create_security_group", "create_launch_template"):
+        (spec,) = asked["TagSpecifications"]
+        given = {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in spec["Tags"]}
+        arn = f"{EC2}:{spec['ResourceType']}/*"
+        making = {**given, "ec2:CreateAction": action.partition(":")[2]}
+        vpc = [Attempt(action, f"arn:aws:ec2:eu-west-1:{OWNER}:vpc/vpc-1")] * ("VpcId" in asked)
+        return [Attempt(action, arn, given), Attempt("ec2:CreateTags", arn, making), *vpc]
+    arn = {
+        "head_bucket": "arn:aws:s3:::data",
+        "get_parameter": f"arn:aws:ssm:eu-west-1::parameter{asked.get('Name')}",
+        "terminate_instances": f"{EC2}:instance/i-1",
+        "delete_launch_template": f"{EC2}:launch-template/lt-1",
+        "delete_security_group": f"{EC2}:security-group/sg-1",
+    }.get(call.operation, "*")
+    return [Attempt(action, arn, OURS)]
+
+
+@pytest.mark.parametrize("types", [("r6a.xlarge",), ("r6a.xlarge", "u-6tb1.metal")])
+def test_user_may_all_that_a_launch_and_a_stop_ask_for(types: tuple[str, ...]) -> None:
+    url = "s3://data/out/.sc/job"
+    starting, there = FakeAws(), World()
+    fleet = Ec2Fleet(None, {}, starting, lambda: 1.0, lambda seconds: None)
+    recipe = Recipe("job", types, 2, tags={"team": "x"}, key_name="mine")
+    fleet.launch(Launch(url, recipe, 2, "/sc.pyz", "a" * 64, {}), lambda line: None)
+    stopping = Ec2Fleet(None, {}, there.aws, lambda: 1.0, lambda seconds: None)
+    assert stopping.stop("job", lambda line: None) == []
+    calls = [*starting.calls, *there.aws.calls]
+    assert {"create_security_group", "create_auto_scaling_group", "delete_security_group"} <= {
+        call.operation for call in calls
+    }
+    refused = [
+        (call.operation, attempt)
+        for call in calls
+        if call.service != "sts"
+        for attempt in needed(call)
+        if not permits([USER], attempt)
+    ]
+    assert refused == []

@@ -10,7 +10,7 @@ import pytest
 from sc.errors import InputError
 from sc.fleets.ec2_found import ended_at, find_by_name, find_everything, find_jobs, find_one
 from sc.fleets.ec2_names import group_name, is_ours, tags
-from sc.fleets.ec2_remove import Removal, lets_out
+from sc.fleets.ec2_remove import Removal
 from tests.fakes.aws import FakeAws, instance, refused
 
 URL = "s3://b/.sc/job"
@@ -26,8 +26,6 @@ class World:
         self.template = True
         self.security_group = True
         self.states = {f"i-{number}": "running" for number in range(1, instances + 1)}
-        self.own_group = "sg-1"
-        self.default_egress = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
         self.aws = FakeAws(
             describe_auto_scaling_groups=lambda _: {"AutoScalingGroups": self._groups()},
             describe_instances=lambda _: {"Reservations": [{"Instances": self._instances()}]},
@@ -40,7 +38,6 @@ class World:
             ),
             delete_launch_template=lambda _: self._gone("template"),
             delete_security_group=self._delete_security_group,
-            modify_instance_attribute=lambda _: self._gone("own_group"),
         )
         self.aws.answers.update(answers)
 
@@ -58,14 +55,7 @@ class World:
     def _templates(self) -> list[dict[str, Any]]:
         return [{"LaunchTemplateName": NAME, "Tags": TAGS}] if self.template else []
 
-    def _security_groups(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        default = {
-            "GroupName": "default",
-            "GroupId": "sg-0",
-            "IpPermissionsEgress": self.default_egress,
-        }
-        if {"Name": "group-name", "Values": ["default"]} in asked.get("Filters", []):
-            return {"SecurityGroups": [default]}
+    def _security_groups(self, _: Mapping[str, Any]) -> dict[str, Any]:
         mine = {"GroupName": NAME, "GroupId": "sg-1", "VpcId": "vpc-1", "Tags": TAGS}
         return {"SecurityGroups": [mine] if self.security_group else []}
 
@@ -85,12 +75,12 @@ class World:
                 self.states[name] = "shutting-down"
 
     def _delete_security_group(self, _: Any) -> Any:
-        if self.own_group and any(state != "terminated" for state in self.states.values()):
+        if any(state != "terminated" for state in self.states.values()):
             return refused("DependencyViolation")
         return self._gone("security_group")
 
     def _gone(self, name: str) -> dict[str, Any]:
-        setattr(self, name, False if name != "own_group" else "")
+        setattr(self, name, False)
         return {}
 
     @property
@@ -180,11 +170,9 @@ def test_machines_that_do_not_end_in_time_are_told() -> None:
 def test_the_last_machine_removes_itself_at_the_very_end() -> None:
     world = World(instances=1)
     assert removal(world).from_inside(find_by_name(world.aws, NAME), "i-1") == []
-    assert world.is_empty
+    assert (world.group, world.template) == (False, False)
     assert world.aws.changes == [
         "suspend_processes",
-        "modify_instance_attribute",
-        "delete_security_group",
         "delete_launch_template",
         "delete_auto_scaling_group",
     ]
@@ -206,17 +194,7 @@ def test_the_last_machine_waits_for_the_others() -> None:
     world.aws.answers["describe_instances"] = look
     assert removal(world).from_inside(find_by_name(world.aws, NAME), "i-1") == []
     assert looked == 5  # and once more for strangers, before the group goes
-    assert world.is_empty
-
-
-def test_a_default_group_that_lets_nothing_out_keeps_the_security_group() -> None:
-    assert not lets_out({"IpPermissionsEgress": []})
-    assert not lets_out({})
-    world = World(instances=1)
-    world.default_egress = []
-    (sentence,) = removal(world).from_inside(find_by_name(world.aws, NAME), "i-1")
-    assert "security group sg-1: the VPC's default security group lets nothing out" in sentence
-    assert (world.group, world.template, world.security_group) == (False, False, True)
+    assert (world.group, world.template) == (False, False)
 
 
 LONG = "s3://b/" + "x" * 300 + "/.sc/job"
@@ -272,6 +250,7 @@ def test_strangers_with_our_tag_are_told_and_are_no_job() -> None:
         stranger("i-alone", sc_job="job", sc_url=URL),
         stranger("i-other", sc_job="other"),
         {**stranger("i-over", sc_job="job"), "State": {"Name": "terminated"}},
+        {**stranger("i-ending", sc_job="job"), "State": {"Name": "shutting-down"}},
     ]
     world.aws.answers["describe_instances"] = lambda _: {
         "Reservations": [{"Instances": [*world._instances(), *others]}]

@@ -133,8 +133,11 @@ def test_as_many_machines_as_the_job_has_work_for() -> None:
     assert start_machines(plan()).parameters["DesiredCapacity"] == 5
 
 
-def test_a_security_group_has_no_rule_of_ours() -> None:
-    call = create_security_group(plan())
+def test_security_group_is_of_all_jobs_and_has_no_rule_of_ours() -> None:
+    call = create_security_group(plan(tags={"team": "data", "sc:job": "evil"}))
+    assert call.parameters["GroupName"] == "sc-nothing-in"
+    (tagged,) = call.parameters["TagSpecifications"]
+    assert {tag["Key"] for tag in tagged["Tags"]} == {"Name", "team", "sc:shared"}
     assert call.operation == "create_security_group"
     assert call.parameters["VpcId"] == "vpc-1"
     assert set(call.parameters) == {"GroupName", "Description", "VpcId", "TagSpecifications"}
