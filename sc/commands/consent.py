@@ -15,8 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from sc import commands_folder
-from sc.commands.voice import command_line, mutter, say, tell
+from sc.commands.voice import command_line, mutter, say
 from sc.errors import InputError, ScError
+from sc.reports import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -83,14 +84,18 @@ def ask(foreign: Foreign, is_granted: bool, words: Sequence[str]) -> None:
     """
     if is_granted:
         return
-    for line in shown(foreign):
-        tell(line)
+    lines = [f"sc: {printable(line)}\n" for line in shown(foreign)]
+    mutter("".join(lines))
     if not is_somebody_there():
         raise InputError(
             f"what is shown above comes from {foreign.url}, and would be executed here with your rights and keys: "
             f"if you trust all who may write there, say so with {command_line(*words, '--yes')}"
         )
-    mutter("sc: Execute this here, with your rights and keys? [y/N] ")
+    question = "sc: Execute this here, with your rights and keys? [y/N] "
+    mutter(question)
+    if not sys.stderr.isatty():
+        with suppress(OSError), open("/dev/tty", "w", errors="backslashreplace") as terminal:
+            terminal.write("".join(lines) + question)
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         say()
@@ -99,9 +104,11 @@ def ask(foreign: Foreign, is_granted: bool, words: Sequence[str]) -> None:
 
 
 def is_somebody_there() -> bool:
-    """Whether a question is seen, and may be answered."""
+    """Whether a question may be answered: not where a shell has put us into the background."""
     try:
-        return sys.stdin.isatty() and sys.stderr.isatty()
+        return sys.stdin.isatty() and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:  # a terminal, but not the one that this session belongs to
+        return True
     except (AttributeError, ValueError):  # closed
         return False
 

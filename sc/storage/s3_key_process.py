@@ -44,6 +44,16 @@ class Door(NamedTuple):
     secret: str
 
 
+class Terminal(NamedTuple):
+    """Descriptors of where a person sits."""
+
+    reading: int
+    writing: int
+
+
+NO_TERMINAL = Terminal(-1, -1)
+
+
 class Loan(NamedTuple):
     """Keys, and for how long."""
 
@@ -99,29 +109,29 @@ def serve(
     listener: socket.socket,
     life: socket.socket,
     door: Door,
-    terminal: int,
+    terminal: Terminal,
     above: Optional[Door],
     loan: Optional[Loan],
 ) -> None:
-    """Be the process, until the other end of `life` is closed. `terminal` is a descriptor, or -1."""
+    """Be the process, until the other end of `life` is closed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN, which a credential_process would inherit. Who has made us ends us, when all is stored.
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(-1)
-    _let_go_of_all_but(listener.fileno(), life.fileno(), terminal)
+    _let_go_of_all_but(terminal, listener.fileno(), life.fileno())
     with suppress(_Over):
         _Keys(listener, life, door, terminal, above, loan).serve()
 
 
-def _let_go_of_all_but(*kept: int) -> None:
+def _let_go_of_all_but(terminal: Terminal, *kept: int) -> None:
     """A pipe of others that is held open here would never end."""
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    if kept[-1] >= 0:
-        os.dup2(kept[-1], 0)  # a credential_process may have questions
+    if terminal.reading >= 0:
+        os.dup2(terminal.reading, 0)  # a credential_process may have questions
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in kept:
+        if int(name) > 2 and int(name) not in (*terminal, *kept):
             with suppress(OSError):
                 os.close(int(name))
 
@@ -134,7 +144,7 @@ class _Keys:
         listener: socket.socket,
         life: socket.socket,
         door: Door,
-        terminal: int,
+        terminal: Terminal,
         above: Optional[Door],
         loan: Optional[Loan],
     ) -> None:
@@ -172,7 +182,7 @@ class _Keys:
             secret, rejected = json.loads(connection.recv(MESSAGE_BYTES))
             if not hmac.compare_digest(secret.encode(), self._door.secret.encode()):
                 connection.close()
-            elif question.is_asked() and self._loan is not None and self._terminal >= 0:
+            elif question.is_asked() and self._loan is not None:
                 self._answer(connection, self._meanwhile())
             else:
                 self._waiting.append((connection, rejected))
@@ -247,9 +257,9 @@ class _Keys:
         question.note(True)
         try:
             self._say(text)
-            while not self._hear(_LOOK_SECONDS, self._terminal):
+            while not self._hear(_LOOK_SECONDS, self._terminal.reading):
                 pass
-            typed = os.read(self._terminal, 1024).decode("utf-8", "replace")
+            typed = os.read(self._terminal.reading, 1024).decode("utf-8", "replace")
         except OSError:
             typed = ""
         finally:
@@ -262,16 +272,16 @@ class _Keys:
 
     def _is_in_front(self) -> bool:
         """Whether a terminal is there, and what is typed goes to us; who reads elsewhere is stopped."""
-        if self._terminal < 0:
+        if self._terminal == NO_TERMINAL:
             return False
         try:
-            return os.tcgetpgrp(self._terminal) == os.getpgrp()
+            return os.tcgetpgrp(self._terminal.reading) == os.getpgrp()
         except OSError:  # not the one that this session belongs to
-            return os.isatty(self._terminal)
+            return os.isatty(self._terminal.reading)
 
     def _say(self, text: str) -> bool:
         try:
-            os.write(self._terminal, text.encode())
+            os.write(self._terminal.writing, text.encode())
         except OSError:
             return False
         return True

@@ -34,9 +34,11 @@ from sc.storage import FIRST_PROCESS
 from sc.storage.s3_errors import Purpose, account_trouble
 from sc.storage.s3_key_process import (
     MESSAGE_BYTES,
+    NO_TERMINAL,
     Door,
     Loan,
     NobodyThereError,
+    Terminal,
     ask,
     serve,
 )
@@ -105,8 +107,8 @@ def _start(above: Optional[Door], loan: Optional[Loan]) -> None:
     finally:
         listener.close()
         theirs.close()
-        if terminal >= 0:
-            os.close(terminal)
+        for number in set(terminal) - set(NO_TERMINAL):
+            os.close(number)
     _state.door, _state.loan, _state.process, _state.life = door, loan, process, ours
     atexit.register(_end)
 
@@ -118,14 +120,15 @@ def _end() -> None:
         _state.process = None
 
 
-def _terminal() -> int:
-    """A descriptor of the terminal at which the user sits, or -1."""
+def _terminal() -> Terminal:
+    """Where the user sits, as getpass finds it."""
     with suppress(OSError):
-        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        both = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        return Terminal(both, os.dup(both))
     with suppress(OSError):
-        if os.isatty(0) and os.isatty(2):
-            return os.dup(0)
-    return -1
+        if os.isatty(0):
+            return Terminal(os.dup(0), os.dup(2))
+    return NO_TERMINAL
 
 
 def lent() -> Optional[Keys]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.faults import wait_until
-from tests.e2e.program import Program
+from tests.e2e.program import LIMIT_SECONDS, Program
 from tests.e2e.seat import Seat
 from tests.fakes.sts import FakeSts, fake_sts
 from tests.servers import KEYS, S3Server
@@ -106,7 +110,6 @@ def test_each_command_asks_for_a_code_once(desk: Desk, sts: FakeSts) -> None:
         (0, ["logs", "batch.json", "0"]),
         (0, ["pull", "batch.json", "pulled"]),
         (0, ["rerun", "batch.json", "0", "--save"]),
-        (0, ["report", "batch.json", "-o", "page.html"]),
         (0, ["split", "recipe.yaml", "batch.json", "cut", "--start"]),
     ]:
         asked = len(sts.codes)
@@ -125,31 +128,49 @@ def test_each_command_asks_for_a_code_once(desk: Desk, sts: FakeSts) -> None:
     assert len(descriptors) == 4
 
 
-@pytest.mark.parametrize(
-    ("answers", "code", "told"),
-    [
-        ([WRONG], 3, "no keys were given for that code"),
-        (["12\n"], 3, "try again with the next code"),
-        (["\n"], 3, "no code was typed"),
-        (["\x04"], 3, "no code was typed"),
-        (["\x03"], 130, "interrupted"),
-    ],
-)
-def test_without_a_right_code_nothing_is_changed(
-    desk: Desk, answers: Sequence[str], code: int, told: str
-) -> None:
+def test_without_a_right_code_nothing_is_changed(desk: Desk) -> None:
     desk.write(["echo new"])
     earlier = ["stdout", "status_code"]
     for name in earlier:
         desk.server.client().put_object(Bucket=desk.place[5:-4], Key=f"out/0/{name}", Body=b"0")
-    url = f"{desk.place}/.sc/job"
-    start = ["split", "recipe.yaml", "batch.json", "cut", "--start"]
-    for words in (["batch", "batch.json"], start, ["work", url, "--yes"]):
-        seat = desk.sit(*words, answers=answers)
+    batch, work = ["batch", "batch.json"], ["work", f"{desk.place}/.sc/job", "--yes"]
+    split = ["split", "recipe.yaml", "batch.json", "cut", "--start"]
+    for words, answer, code, told in [
+        (batch, WRONG, 3, "no keys were given for that code"),
+        (split, WRONG, 3, "no keys were given for that code"),
+        (work, WRONG, 3, "no keys were given for that code"),
+        (batch, "12\n", 3, "try again with the next code"),
+        (batch, "\n", 3, "no code was typed"),
+        (batch, "\x04", 3, "no code was typed"),
+        (batch, "\x03", 130, "interrupted"),
+        (split, "\x03", 130, "interrupted"),
+        (work, "\x03", 130, "interrupted"),
+    ]:
+        seat = desk.sit(*words, answers=[answer])
         assert (seat.end(), seat.questions) == (code, 1), seat.text
         assert told in seat.text
         assert "Traceback" not in seat.text
         assert desk.stored() == sorted(f"0/{name}" for name in earlier)
+
+
+def test_a_terminal_that_only_stdin_is_will_do(desk: Desk, sts: FakeSts) -> None:
+    desk.write(["echo new"])
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [*desk.program.words, "batch", "batch.json"],
+        cwd=desk.folder,
+        env=desk.program.surroundings(desk.environment),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.write(ours, RIGHT.encode())
+    _, said = running.communicate(timeout=LIMIT_SECONDS)
+    os.close(ours)
+    assert (running.returncode, said.count(b"Enter MFA code for")) == (0, 1), said
+    assert sts.codes == ["123456"]
 
 
 def test_without_a_terminal_one_sentence_says_what_to_do(desk: Desk, sts: FakeSts) -> None:
@@ -163,24 +184,45 @@ def test_without_a_terminal_one_sentence_says_what_to_do(desk: Desk, sts: FakeSt
     assert (sts.codes, desk.stored()) == ([], [])
 
 
+def _call_the_aws_cli(folder: Path, keys: tuple[str, str]) -> Path:
+    """What `aws sts get-caller-identity` leaves when it was given a code; returns the folder."""
+    from botocore.credentials import AssumeRoleCredentialFetcher
+
+    fetcher: Any = AssumeRoleCredentialFetcher
+    role = "arn:aws:iam::123456789012:role/work"
+    key = fetcher(None, None, role, {"SerialNumber": SERIAL})._cache_key
+    cache = folder / ".aws/cli/cache"
+    cache.mkdir(parents=True)
+    given = {"AccessKeyId": keys[0], "SecretAccessKey": keys[1], "SessionToken": ""}
+    document = {"Credentials": {**given, "Expiration": "2099-01-01T00:00:00Z"}}
+    (cache / f"{key}.json").write_text(json.dumps(document))
+    return cache
+
+
 def test_what_the_aws_cli_has_got_for_a_code_is_used_and_nothing_written(
     desk: Desk, sts: FakeSts, tmp_path: Path
 ) -> None:
-    from botocore.credentials import AssumeRoleCredentialFetcher
-
-    asked = {"SerialNumber": SERIAL}
-    role = "arn:aws:iam::123456789012:role/work"
-    fetcher: Any = AssumeRoleCredentialFetcher
-    key = fetcher(None, None, role, asked)._cache_key
-    cache = tmp_path / ".aws/cli/cache"
-    cache.mkdir(parents=True)
-    given = {"AccessKeyId": KEYS[0][0], "SecretAccessKey": KEYS[0][1], "SessionToken": ""}
-    document = {"Credentials": {**given, "Expiration": "2099-01-01T00:00:00Z"}}
-    (cache / f"{key}.json").write_text(json.dumps(document))
+    cache = _call_the_aws_cli(tmp_path, KEYS[0])
     desk.write(["echo new"])
     done = desk.call("batch", "batch.json")
     assert (done.returncode, sts.codes) == (0, []), done.stderr
-    assert [one.name for one in cache.iterdir()] == [f"{key}.json"]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_workers_that_outlive_their_keys_take_those_that_the_aws_cli_gets(
+    desk: Desk, sts: FakeSts, tmp_path: Path
+) -> None:
+    sts.seconds = [5]
+    desk.write(["until test -e go; do sleep 0.1; done; sleep 1"])
+    seat = desk.sit("split", "recipe.yaml", "batch.json", "cut", "--start")
+    assert seat.end() == 0, seat.text
+    ends = time.monotonic() + 5
+    wait_until(lambda: time.monotonic() > ends, "the keys have ended")
+    (tmp_path / "go").touch()
+    _call_the_aws_cli(tmp_path, KEYS[1])
+    is_done = re.compile(r"\.sc/job/(done|ended)/").match
+    wait_until(lambda: any(map(is_done, desk.stored())), "the worker stores what it has")
+    assert (sts.codes, desk.text("0/status_code")) == (["123456"], "0")
 
 
 PROCESS = "[profile work]\nregion = us-east-1\ncredential_process = {} {}\n"
