@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -255,6 +256,38 @@ def test_a_program_that_gives_keys_is_called_once(desk: Desk, sts: FakeSts) -> N
     ):
         done = desk.call(*words)
         assert (done.returncode, len(log.read_text())) == (0, calls), done.stderr
+
+
+PORTAL = "https://me.awsapps.com/start"
+SSO = f"""[profile work]
+sso_start_url = {PORTAL}
+sso_region = us-east-1
+sso_account_id = 123456789012
+sso_role_name = work
+region = us-east-1
+"""
+
+
+def test_other_keys_that_are_fetched_are_fetched_once(desk: Desk, sts: FakeSts) -> None:
+    (desk.folder / "token").write_text("token")
+    cache = desk.folder / ".aws/sso/cache"
+    cache.mkdir(parents=True)
+    login = {"accessToken": "token", "expiresAt": "2099-01-01T00:00:00Z", "region": "us-east-1"}
+    name = hashlib.sha1(PORTAL.encode()).hexdigest()
+    (cache / f"{name}.json").write_text(json.dumps({"startUrl": PORTAL, **login}))
+    web = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(desk.folder / "token")}
+    web["AWS_ROLE_ARN"] = "arn:aws:iam::123456789012:role/work"
+    desk.write(["true"] * 4, scale=2)
+    for config, more in [
+        (SSO, {"AWS_ENDPOINT_URL_SSO": sts.url}),
+        ("[profile work]\nregion = us-east-1\n", web),
+        (ROLE.replace(f"mfa_serial = {SERIAL}\n", ""), {}),
+    ]:
+        desk.configure(sts, config, MINE)
+        desk.environment.update(more)
+        asked = len(sts.codes)
+        done = desk.call("split", "recipe.yaml", "batch.json", "cut", "--start", "--wait")
+        assert (done.returncode, sts.codes[asked:]) == (0, [None]), done.stderr
 
 
 def test_keys_that_end_soon_are_renewed_in_one_place(desk: Desk, sts: FakeSts) -> None:

@@ -1,7 +1,9 @@
-"""AWS's Security Token Service, as far as AssumeRole goes: gives a server's keys to who has the right code."""
+"""AWS's Security Token Service, and the portal of its single sign-on, as far as roles go: they give a server's keys to
+who has the right code, or to anybody."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +37,7 @@ class FakeSts:
         self.lock = threading.Lock()
 
     def answer(self, asked: dict[str, list[str]]) -> tuple[int, str]:
+        """Of AssumeRole, or of AssumeRoleWithWebIdentity."""
         with self.lock:
             code = asked.get("TokenCode", [None])[0]
             self.codes.append(code)
@@ -44,7 +47,17 @@ class FakeSts:
             access, secret = self.keys[self.given % len(self.keys)]
             self.given += 1
         ends = datetime.now(timezone.utc) + timedelta(seconds=seconds)
-        return 200, _GIVEN.format(access, secret, ends.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        given = _GIVEN.replace("AssumeRoleRes", f"{asked['Action'][0]}Res")
+        return 200, given.format(access, secret, ends.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def role_credentials(self) -> str:
+        """What the portal gives: https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/"""
+        with self.lock:
+            self.codes.append(None)
+        access, secret = self.keys[0]
+        ends = int(1000 * (datetime.now(timezone.utc).timestamp() + self.seconds[-1]))
+        keys = {"accessKeyId": access, "secretAccessKey": secret, "sessionToken": ""}
+        return json.dumps({"roleCredentials": {**keys, "expiration": ends}})
 
 
 @contextmanager
@@ -55,9 +68,14 @@ def fake_sts(keys: Sequence[tuple[str, str]]) -> Iterator[FakeSts]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"] or 0)).decode()
-            status, text = fake.answer(parse_qs(body))
+            self._send(*fake.answer(parse_qs(body)), "text/xml")
+
+        def do_GET(self) -> None:
+            self._send(200, fake.role_credentials(), "application/json")
+
+        def _send(self, status: int, text: str, kind: str) -> None:
             self.send_response(status)
-            self.send_header("content-type", "text/xml")
+            self.send_header("content-type", kind)
             self.send_header("content-length", str(len(text)))
             self.end_headers()
             self.wfile.write(text.encode())
