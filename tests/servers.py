@@ -44,6 +44,8 @@ LIMITED_NAMES = ("allowed", ".sc")
 """Of an identity that may read all, and write to these names below `out` in this bucket, which is not there yet."""
 S3RVER_KEYS = ("S3RVER", "S3RVER")
 ROLES = ("master", "volume", "filer", "s3")
+_SSE = {"WEED_S3_SSE_KEY": "of the tests"}
+"""From which it makes the key of `x-amz-server-side-encryption: AES256`."""
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -135,7 +137,7 @@ def _started(folder: Path) -> S3Server:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", _weed(), "server", *options],
             cwd=folder,
-            env={"HOME": str(folder / "home"), "PATH": os.environ["PATH"], **growth},
+            env={"HOME": str(folder / "home"), "PATH": os.environ["PATH"], **growth, **_SSE},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

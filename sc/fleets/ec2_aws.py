@@ -128,7 +128,10 @@ class Boto3:
             refuse_unusable_keys(self._open())
             # Prices are told from one region only: https://docs.aws.amazon.com/general/latest/gr/billing.html
             place = "us-east-1" if service == "pricing" else region or self.region
-            self._clients[key] = self._open().client(service, region_name=place, config=config)
+            client = self._open().client(service, region_name=place, config=config)
+            if service == "s3":
+                client.meta.events.register("before-sign.s3", _say_who_pays)
+            self._clients[key] = client
         return self._clients[key]
 
 
@@ -141,6 +144,14 @@ class _Answer(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise AwsRefused(no_answer(self._call, f"it has no {name}"), "NoAnswer")
+
+
+def _say_who_pays(request: Any, **_: Any) -> None:
+    """A handler of botocore, which has no parameter for that in HeadBucket."""
+    from sc.storage.s3_configured import ConfiguredSettings
+
+    for name, value in ConfiguredSettings()().of_all().items():
+        request.headers[name] = value
 
 
 def refuse_unusable_keys(session: Any) -> None:

@@ -140,6 +140,7 @@ def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(lapt
         },
         working_directory="/opt/it's a project",
         start_script="cat data.txt >made-by-script; printf 'export MORE=1'",
+        s3_encryption="AES256",
     )
     words = [
         "split",
@@ -158,9 +159,10 @@ def test_a_machine_gets_its_folders_secrets_and_script_before_the_first_run(lapt
     assert laptop.read("3/stdout") == b"/opt/it's a project\nfirst first\n"
     stored = laptop.cloud.s3.client().list_objects_v2(Bucket=laptop.bucket)["Contents"]
     for entry in stored:
-        body = laptop.cloud.s3.client().get_object(Bucket=laptop.bucket, Key=entry["Key"])["Body"]
+        found = laptop.cloud.s3.client().get_object(Bucket=laptop.bucket, Key=entry["Key"])
+        assert found.get("ServerSideEncryption") == "AES256", entry["Key"]
         if not entry["Key"].endswith("2/stdout"):
-            assert (hostile + "!").encode() not in body.read(), entry["Key"]
+            assert (hostile + "!").encode() not in found["Body"].read(), entry["Key"]
 
 
 SERVER = "setsid sh -c 'trap \"\" TERM HUP; while :; do date +%s%N >/opt/alive; sleep 0.1; done' &"

@@ -9,6 +9,8 @@ import pytest
 
 from sc.errors import CloudError, InputError
 from sc.fleets.ec2_aws import AwsRefused, Boto3, Call
+from tests.servers import S3Server
+from tests.strict_s3 import Demands, strict_s3
 
 
 def test_without_credentials_and_region_there_is_a_sentence(
@@ -57,3 +59,17 @@ def test_wish_for_fips_is_read_from_variable_and_profile(
     if variable is not None:
         monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", variable)
     assert Boto3("eu-west-1").uses_fips is is_wanted
+
+
+def test_requester_pays_for_what_boto3_asks_of_s3(
+    s3_environment: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with strict_s3(s3_environment) as front:
+        front.demands = Demands(payer="requester")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", front.url)
+        head = Call("s3", "head_bucket", {"Bucket": bucket})
+        with pytest.raises(AwsRefused, match="denied"):
+            Boto3("us-east-1").send(head)
+        monkeypatch.setenv("SC_S3_REQUEST_PAYER", "requester")
+        Boto3("us-east-1").send(head)
+        Boto3("us-east-1").send(Call("s3", "list_objects_v2", {"Bucket": bucket}))

@@ -69,6 +69,27 @@ def test_settings_in_the_environment_go_with_all_that_a_batch_writes(
     assert (tmp_path / "here/0/results/large").stat().st_size == 20_000_000
 
 
+def test_server_that_encrypts_gives_back_what_was_stored(
+    program: Program, seaweed: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    write_batch(tmp_path, bucket, LARGE, "echo 1; exit 1")
+    environment = {**seaweed.environment(), "SC_S3_ENCRYPTION": "AES256"}
+    for _ in range(2):
+        code, errors = run_batch(program, tmp_path, environment)
+        assert code == 1, errors
+    client = seaweed.client()
+    stored = client.list_objects_v2(Bucket=bucket)["Contents"]
+    kinds = {
+        one["Key"]: client.head_object(Bucket=bucket, Key=one["Key"]).get("ServerSideEncryption")
+        for one in stored
+    }
+    assert {key: kind for key, kind in kinds.items() if kind != "AES256"} == {}
+    told = program.run("summarize-batch", "batch.json", cwd=tmp_path, environment=environment)
+    assert "2 runs: 1 failed, 1 completed" in told.stderr
+    told = program.run("pull", "batch.json", "here", cwd=tmp_path, environment=environment)
+    assert (tmp_path / "here/0/results/large").read_bytes() == bytes(20_000_000)
+
+
 def test_settings_in_the_profile_go_with_all_that_a_batch_writes(
     program: Program, front: Front, bucket: str, tmp_path: Path
 ) -> None:
