@@ -53,7 +53,7 @@ class Removal:
         leave by themselves, which saves what their runs printed. Returns `left`."""
         if found.group is not None:
             self._let_them_leave(found, leave_time)
-            self._attempt_group(find_by_name(self.aws, found.name))
+            self._attempt_group(self._find(found.name))
         self._end_instances(found.name)
         self._delete_rest(self._find(found.name))
         return self.left
