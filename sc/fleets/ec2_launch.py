@@ -10,6 +10,7 @@ from sc.fleets import Tell
 from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_found import Found, find_by_name
 from sc.fleets.ec2_places import security_groups
+from sc.fleets.ec2_refusals import refusal_of
 from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
 from sc.fleets.ec2_requests import (
     Plan,
@@ -102,10 +103,16 @@ def _send_patiently(aws: Aws, call: Call, plan: Plan, sleep: Callable[[float], N
                 _refuse_unless_own(aws, call, plan)
                 return
             if not pause or not any(words in str(error) for words in _SOON):
-                raise
+                raise _with_next_step(error) from None
             sleep(pause)
         else:
             return
+
+
+def _with_next_step(error: AwsRefused) -> AwsRefused:
+    """AWS tries a template when a group is made of it, and refuses in the words in which it would refuse machines."""
+    refusal = refusal_of(str(error)) if error.code == "ValidationError" else None
+    return AwsRefused(f"{error} {refusal.next_step}", error.code) if refusal else error
 
 
 def _refuse_unless_own(aws: Aws, call: Call, plan: Plan) -> None:

@@ -172,6 +172,43 @@ def test_creation_whose_answer_was_lost_is_known_as_ones_own(operation: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("said", "step"),
+    [
+        # github.com/CheckPointSW/CloudGuardIaaS/issues/369
+        (
+            (
+                "You must use a valid fully-formed launch template. In order to use this AWS Marketplace product you "
+                "need to accept terms and subscribe. To do so please visit https://aws.amazon.com/marketplace/pp?sku=x"
+            ),
+            "Subscribe to the image",
+        ),
+        # github.com/hashicorp/terraform-provider-aws/issues/4769
+        (
+            (
+                "You must use a valid fully-formed launch template. Value (p) for parameter iamInstanceProfile.name is "
+                "invalid. Invalid IAM Instance Profile name"
+            ),
+            "Run `sc setup`",
+        ),
+        ("Something that nobody has seen yet", ""),
+    ],
+)
+def test_group_that_aws_refuses_has_the_next_step_of_its_machines(said: str, step: str) -> None:
+    account = Account()
+
+    def refuse(call: Call) -> None:
+        if call.operation == "create_auto_scaling_group":
+            raise refused("ValidationError", said)
+
+    account.before = refuse
+    told = start(account, FIRST)
+    assert isinstance(told, AwsRefused)
+    assert str(told).startswith(said)
+    assert step in str(told)
+    assert account.templates == {}
+
+
+@pytest.mark.parametrize(
     "operation", ["create_auto_scaling_group", "suspend_processes", "set_desired_capacity"]
 )
 def test_launch_that_fails_takes_away_all_of_its_own(operation: str) -> None:
