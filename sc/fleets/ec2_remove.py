@@ -96,7 +96,7 @@ class Removal:
             f"autoscaling detach-instances --should-decrement-desired-capacity --instance-ids {ids} "
             f"--auto-scaling-group-name {found.name}"
         )
-        why = f"somebody has put {ids} into it, which would end with it"
+        why = f"somebody has put {ids} into it, which would end with it, as it will at max_hours"
         self._leave(f"Auto Scaling group {found.name}", why, f"{command} (and then this again)")
 
     def _leave_group(self, instance_id: str) -> None:

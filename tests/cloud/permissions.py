@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,10 @@ def s3_attempts(request: Request) -> Sequence[Attempt]:
         return [Attempt("s3:ListAllMyBuckets")]
     if not key:
         if "delete" in query:
-            return [Attempt("s3:DeleteObject", f"{whole}/*")]
+            return [
+                Attempt("s3:DeleteObject", f"{whole}/{html.unescape(key)}")
+                for key in re.findall("<Key>(.*?)</Key>", request.body.decode())
+            ]
         action = _bucket_action(request.method, query)
         return [Attempt(action, whole, {"s3:prefix": query.get("prefix", "")})]
     arn = f"{whole}/{key}"

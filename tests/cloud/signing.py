@@ -48,6 +48,8 @@ class Request:
     target: str
     """Path and query as they were sent."""
     headers: Mapping[str, str]
+    body: bytes = b""
+    """Only of one that names objects in it; of others it goes by unseen."""
 
     @property
     def path(self) -> str:

@@ -23,7 +23,8 @@ from sc.fleets.ec2 import Ec2Fleet
 from sc.fleets.ec2_aws import Call, permission
 from sc.fleets.ec2_policies import of_bucket, of_machine, of_parameters, of_setup, of_user
 from sc.model import Recipe
-from tests.cloud.permissions import Attempt, permits
+from tests.cloud.permissions import Attempt, permits, s3_attempts
+from tests.cloud.signing import Request
 from tests.fakes.aws import FakeAws
 from tests.unit.test_ec2_remove import World
 
@@ -418,6 +419,18 @@ def test_prefix_is_all_of_the_bucket_that_may_be_used(who: str) -> None:
     head = Attempt("s3:ListBucket", "arn:aws:s3:::data")
     assert not permits(documents, head)
     assert not permits(documents, Attempt("s3:ListBucketMultipartUploads", "arn:aws:s3:::data"))
+
+
+def test_several_objects_are_removed_only_where_each_may_be() -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html: each key has an answer of its own."""
+    documents = [of_bucket("aws", "data/a&b")]
+    one, other = (
+        b"<Object><Key>a&amp;b/1</Key></Object>",
+        b"<Object><Key>c/2</Key></Object>",
+    )
+    for body, expected in ((one, True), (other, False), (one + other, False)):
+        request = Request("POST", "/data?delete", {}, b"<Delete>" + body + b"</Delete>")
+        assert may(documents, list(s3_attempts(request))) is expected
 
 
 def needed(call: Call) -> list[Attempt]:
