@@ -156,15 +156,17 @@ def _cut(text: str) -> str:
     return f"{text[:_LONGEST_SHOWN]}… and {more:,} characters more" if more > 0 else text
 
 
-def is_at_hand(runs: Collection[Run]) -> bool:
-    """Whether batch files in the current folder say the same of all of these runs."""
+def is_at_hand(runs: Collection[Run], place: str) -> bool:
+    """Whether batch files in the current folder say the same of all of these runs, as they are or with `place`, which
+    whoever sits here has typed, in place of their own."""
     wanted = {run.remote_output_path: _does(run) for run in runs}
     for path in _files_here(b"cmd"):
-        if not wanted:
-            break
-        for run in _runs_of(path):
-            if wanted.get(run.remote_output_path) == _does(run):
-                del wanted[run.remote_output_path]
+        for instead in (None, place):
+            if not wanted:
+                return True
+            for run in _runs_of(path, instead):
+                if wanted.get(run.remote_output_path) == _does(run):
+                    del wanted[run.remote_output_path]
     return not wanted
 
 
@@ -186,11 +188,11 @@ def _does(run: Run) -> Run:
     return run._replace(timeout=None, retries=0, expected_time=None, env=dict(run.env))
 
 
-def _runs_of(path: str) -> Iterator[Run]:
+def _runs_of(path: str, place: Optional[str]) -> Iterator[Run]:
     from sc.documents import read_batch
 
     with suppress(ScError):
-        yield from read_batch(path, at_once=1).runs
+        yield from read_batch(path, remote_output_path=place, at_once=1).runs
 
 
 def is_own_file(path: Optional[str]) -> bool:

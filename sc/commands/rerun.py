@@ -172,7 +172,8 @@ def _granted(
     if at_hand.is_job(args.batch):
         runs = list(chosen.runs)
         chosen = chosen._replace(runs=iter(runs))
-    if (not runs or is_at_hand(runs)) and _is_ours(meant, found, storage, bool(runs)):
+    typed, _, _ = (meant.job_url or "").rpartition(f"/{paths.JOBS}/")
+    if (not runs or is_at_hand(runs, typed)) and _is_ours(meant, found, storage, bool(runs)):
         return chosen
     url, job = found or (args.batch, None)
     options = [f"--{name}" for name in ("failed", "incomplete", "shell", "save", "json")]

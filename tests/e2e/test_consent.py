@@ -112,6 +112,12 @@ def test_what_files_at_hand_say_is_not_asked_about(shared: Shared) -> None:
         done = shared.call(*words, folder=folder)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("ran0 blue\n")
+    batch = json.loads((shared.home / "batch.json").read_text())
+    del batch["remote_output_path"]  # as it was split with --remote-output-path
+    (shared.home / "batch.json").write_text(json.dumps(batch))
+    assert shared.call("rerun", shared.url, "0", folder=shared.home).returncode == 0
+    batch["remote_output_path"] = shared.place
+    (shared.home / "batch.json").write_text(json.dumps(batch))
     # The recipe is not at hand, and what a bucket gives to runs may execute anything.
     shutil.copy(shared.home / "batch.json", there)
     assert shared.call("rerun", "batch.json", "0", folder=there).returncode == 2
