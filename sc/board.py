@@ -117,6 +117,25 @@ class Board:
         """True if the part is known to be ended."""
         return self._states[part] == _DONE
 
+    def has_work(self) -> bool:
+        """True if there is a part that somebody could take now; `rest()` then tells of those that are not done. Looks:
+        two LISTs for each block that is not done, until there is one."""
+        unfinished, found = 0, self._written < len(self._states)
+        for block in self._blocks:
+            if found:
+                break
+            if not self._is_done_with(block):
+                self._learn_done(block)
+            held = [] if self._is_done_with(block) else self._list([block])
+            ages = [entry.age_seconds for part, entry in held if self._states[part] != _DONE]
+            unfinished += len(ages)
+            found = max(ages, default=0.0) > self._lease_seconds or any(
+                self._states.find(_OPEN, some.start, some.stop) >= 0 for some in block.ranges
+            )
+        self._rest = Rest(unfinished + found, 0.0, len(self._states) - self._written)
+        self._forget_looks()
+        return found
+
     def _pick(self) -> Optional[int]:
         """A random one of the first parts that seem to be there for the taking."""
         candidates: list[int] = []

@@ -97,7 +97,7 @@ def _get_keys_from_one_process(job_url: str, fleet: str) -> None:
 
 
 def _work_on_ec2(job_url: str) -> int:
-    from sc.fleets.ec2_instance import InstanceSide
+    from sc.fleets.ec2_instance import REBALANCE, InstanceSide
     from sc.worker import work
 
     here = InstanceSide.on_this_machine(job_url)
@@ -108,27 +108,31 @@ def _work_on_ec2(job_url: str) -> int:
     )
     if worked.is_job_over or worked.exit_code in (ExitCode.OK, ExitCode.RUNS_FAILED):
         notice = None if worked.is_job_over else here.notice()
-        if notice is None:
-            here.leave(worked.is_job_over, _say)
+        is_taken = notice is not None and notice.kind != REBALANCE
+        if is_taken or (worked.gives_way and not worked.is_job_over):
+            here.give_back(_say, 1 if is_taken else worked.workers)
         else:
-            here.give_back(_say)
+            here.leave(worked.is_job_over, _say, worked.workers)
     return _tell(worked)
 
 
 class OnEc2:
     """The clerk's view of its instance."""
 
+    ends_others = True
+
     def __init__(self, here: InstanceSide) -> None:
         self._here = here
 
     def notice(self) -> Optional[Leave]:
         """See `InstanceSide.notice`."""
+        from sc.fleets.ec2_instance import REBALANCE
         from sc.worker.identity import Leave
 
         notice = self._here.notice()
         if notice is None:
             return None
-        if notice.kind == "rebalance":
+        if notice.kind == REBALANCE:
             reason = "AWS may soon take this machine away (rebalance recommendation): only short runs begin here."
             return Leave(reason, is_certain=False)
         return Leave(f"AWS takes this machine away ({notice.kind}).", is_certain=True)
@@ -137,6 +141,17 @@ class OnEc2:
         """See `InstanceSide.proved`."""
         with suppress(OSError):  # not a machine that sc's bootstrap has made
             self._here.proved()
+
+    def alive(self) -> None:
+        """See `InstanceSide.alive`."""
+        self._here.alive()
+
+    def end(self, machine: str, is_replaced: bool) -> None:
+        """See `InstanceSide.end_other`. In a thread of its own: claims are to be renewed meanwhile."""
+        from threading import Thread
+
+        words = (machine, is_replaced, _say)
+        Thread(target=self._here.end_other, args=words, daemon=True).start()
 
 
 def _surroundings(fleet: str, kind: str, open_site: Any, machine: str = "") -> Surroundings:

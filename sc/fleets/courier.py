@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import sys
 import time
 import urllib.error
@@ -22,6 +23,8 @@ import urllib.request
 from typing import Any, Callable
 
 IMDS = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
+BUSY = ("Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "ResourceContention")
+BUSY_SECONDS = 180.0
 clock = {"offset": 0.0}
 
 
@@ -94,7 +97,8 @@ def send(method: str, url: str, body: bytes, service: str, region: str, more: An
 
 
 def patiently(seconds: float, refused_seconds: float, act: Callable[[], Any]) -> Any:
-    """Try again with growing pauses; what AWS refuses (4xx) only for as long as new roles take to be known."""
+    """Try again with growing pauses; what AWS refuses (4xx) only for as long as new roles take to be known, and what
+    it has no time for (which some APIs tell with 400) for some minutes: hundreds may ask at the same moment."""
     start, pause = time.monotonic(), 0.5
     while True:
         try:
@@ -104,15 +108,18 @@ def patiently(seconds: float, refused_seconds: float, act: Callable[[], Any]) ->
             if "CERTIFICATE" in why:
                 limit = 0
             if isinstance(error, urllib.error.HTTPError):
-                limit = refused_seconds if error.code < 500 and error.code != 429 else seconds
+                body = error.read(999).decode("utf-8", "replace")
+                limit = refused_seconds if error.code < 500 else seconds
+                if error.code in (429, 503) or any(word in body for word in BUSY):
+                    limit = max(seconds, BUSY_SECONDS)
                 told = error.headers.get("Date")
                 if error.code == 403 and told:  # a clock that is wrong spoils every signature
                     at = calendar.timegm(time.strptime(told, "%a, %d %b %Y %H:%M:%S GMT"))
                     clock["offset"] = at - time.time() if abs(at - time.time()) > 240 else 0.0
-                why = f"HTTP {error.code} {error.read(300).decode('utf-8', 'replace')}"
+                why = f"HTTP {error.code} {body[:300]}"
         if time.monotonic() - start + pause > limit:
             raise SystemExit(why)
-        time.sleep(pause)
+        time.sleep(pause * random.uniform(0.5, 1))
         pause = min(pause * 2, 10)
 
 

@@ -6,6 +6,8 @@
     here.notice()               every 5 seconds or so: a Notice that this machine will be taken away, or None
     here.leave(job_over, tell)  at the end, whatever the reason: this machine goes, for good
     here.give_back(tell)        instead of `leave`, when work is left and AWS shall bring another machine
+    here.alive()                every minute or so while work goes on, for the guard (see `bootstrap`)
+    here.end_other(id, …)       for a machine of this job that hangs
 
 The bootstrap's part of the bargain: whenever the worker ends, the machine powers itself off, and that
 terminates it. A worker that ends with a code other than 0 has its log stored under `logs/<instance id>`; if it
@@ -26,6 +28,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from sc.errors import CloudError
@@ -33,14 +36,21 @@ from sc.fleets import Tell
 from sc.fleets.ec2_aws import Aws, AwsRefused, Boto3, Call
 from sc.fleets.ec2_found import find_by_name
 from sc.fleets.ec2_names import group_name
+from sc.fleets.ec2_patience import Patient
 from sc.fleets.ec2_remove import GONE, REMOVAL_SECONDS, Removal
 
 READY_FILE = "/var/lib/sc/ready"
 """There once the worker has proved that this image boots; the bootstrap's watchdog looks for it."""
 LEFT_FILE = "/var/lib/sc/left"
 """There once the worker has nothing more to do; its end may come before it has exited, and is no failure then."""
+LIFE_FILE = "/run/sc/life"
+"""Holds the seconds of /proc/uptime at which work last went on here; the bootstrap's guard looks at it."""
 METADATA = "http://169.254.169.254"
+REBALANCE = "rebalance"
 _LONGEST_ANSWER = 1 << 20
+ENDS_PER_SECOND = 10.0
+"""So many workers of a job may ask AWS for their ends in a second, by the choice of a random pause."""
+LONGEST_SPREAD_SECONDS = 60.0
 START_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between a worker's tries to learn from its metadata service where it is, as long as that is only late."""
 
@@ -113,6 +123,8 @@ class InstanceSide:
         left_file: str = LEFT_FILE,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        life_file: str = LIFE_FILE,
+        random: Optional[Random] = None,
     ) -> None:
         identity = _identity(metadata.get("dynamic/instance-identity/document") or "{}")
         self.id = str(identity.get("instanceId") or metadata.get("meta-data/instance-id") or "")
@@ -131,7 +143,8 @@ class InstanceSide:
         self._metadata = metadata
         self._connect = aws or Boto3
         self._aws: Optional[Aws] = None
-        self._ready_file, self._left_file = ready_file, left_file
+        self._ready_file, self._left_file, self._life_file = ready_file, left_file, life_file
+        self._random = random or Random()
         self._now = now
         self._sleep = sleep
 
@@ -163,7 +176,7 @@ class InstanceSide:
             if self._metadata.get("meta-data/autoscaling/target-lifecycle-state") == "Terminated":
                 return Notice("ending", None)
             if self._metadata.get("meta-data/events/recommendations/rebalance"):
-                return Notice("rebalance", None)
+                return Notice(REBALANCE, None)
         except (OSError, ValueError):
             return None
         return None
@@ -173,17 +186,55 @@ class InstanceSide:
 
         Never raises; a refusal only means that lost machines are not replaced, and is returned by `refused`.
         """
+        self.alive()
         _touch(self._ready_file)
+        asked = {"AutoScalingGroupName": self.group, "ScalingProcesses": ["ReplaceUnhealthy"]}
+        resume = Call("autoscaling", "resume_processes", asked)
         self.refused = self._try(
-            "resume_processes",
-            {"AutoScalingGroupName": self.group, "ScalingProcesses": ["ReplaceUnhealthy"]},
-        )
+            resume, self._connect(self.region)
+        )  # claims are to be renewed: no patience
+
+    def alive(self) -> None:
+        """Work goes on here. Never raises: always the same few bytes, which a disk without room takes as well."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open("/proc/uptime", encoding="ascii") as file:
+                text = b"%10d\n" % int(float(file.read().split()[0]))
+            os.makedirs(os.path.dirname(self._life_file), exist_ok=True)
+            descriptor = os.open(self._life_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                os.pwrite(descriptor, text, 0)
+            finally:
+                os.close(descriptor)
+
+    def end_other(self, instance_id: str, is_replaced: bool, tell: Tell) -> None:
+        """End another machine of this job, which hangs; with a new one in its place, or without. Never raises.
+
+        It is left alone unless it belongs to the job's own group, and is not on its way out.
+        """
+        named = {"AutoScalingGroupNames": [self.group]}
+        try:
+            aws = self._connect(self.region)  # one of its own, as this may be called from a thread
+            found = aws.send(Call("autoscaling", "describe_auto_scaling_groups", named))
+            states = {
+                one["InstanceId"]: str(one.get("LifecycleState", ""))
+                for group in found["AutoScalingGroups"]
+                if group["AutoScalingGroupName"] == self.group
+                for one in group["Instances"]
+            }
+            if states.get(instance_id, "Terminated").startswith("Terminat"):
+                return
+            aws.send(_end(instance_id, decrement=not is_replaced))
+        except CloudError as error:
+            tell(f"{instance_id} says nothing any more, and could not be ended: {error}")
+        else:
+            tell(f"{instance_id} has said nothing for 15 minutes, and was ended")
 
     refused: Optional[str] = None
     """Why `proved` or `leave` could not do all that they should, as a sentence for the log."""
 
-    def leave(self, job_over: bool, tell: Tell) -> None:
+    def leave(self, job_over: bool, tell: Tell, workers: int = 1) -> None:
         """End this machine without a replacement. `job_over`: every part is done or lost, or `stop` is there.
+        `workers`: so many may do the same now, which are spread over a moment.
 
         When the job is over, one of the machines still there stays till the others are gone, and then removes the
         group and the security group: the one that could delete the launch template, which AWS lets only one do. (To
@@ -191,6 +242,7 @@ class InstanceSide:
         Returns quickly or after some minutes; the caller then just exits. Never raises.
         """
         _touch(self._left_file)
+        self._spread(workers)
         try:
             if job_over and self._is_mine_to_remove():
                 tell(f"The job is over: {self.id} removes what was made for it")
@@ -204,9 +256,10 @@ class InstanceSide:
             tell(self.refused)
         self._end_myself(decrement=True, tell=tell)
 
-    def give_back(self, tell: Tell) -> None:
+    def give_back(self, tell: Tell, workers: int = 1) -> None:
         """End this machine and let AWS bring another in its place (spot notice, or a machine that is unwell)."""
         _touch(self._left_file)
+        self._spread(workers)
         self._end_myself(decrement=False, tell=tell)
 
     def _is_mine_to_remove(self) -> bool:
@@ -219,25 +272,27 @@ class InstanceSide:
             raise
         return True
 
+    def _spread(self, workers: int) -> None:
+        longest = min(workers / ENDS_PER_SECOND, LONGEST_SPREAD_SECONDS)
+        if longest > 1.0:
+            self._sleep(self._random.uniform(0.0, longest))
+
     def _end_myself(self, decrement: bool, tell: Tell) -> None:
-        trouble = self._try(
-            "terminate_instance_in_auto_scaling_group",
-            {"InstanceId": self.id, "ShouldDecrementDesiredCapacity": decrement},
-        )
+        trouble = self._try(_end(self.id, decrement))
         if trouble:  # powering off ends the machine all the same; AWS may then bring another, which leaves in turn
             self.refused = trouble
             tell(trouble)
 
-    def _try(self, operation: str, parameters: dict[str, Any]) -> Optional[str]:
+    def _try(self, call: Call, aws: Optional[Aws] = None) -> Optional[str]:
         try:
-            self._cloud().send(Call("autoscaling", operation, parameters))
+            (aws or self._cloud()).send(call)
         except CloudError as error:
             return str(error)
         return None
 
     def _cloud(self) -> Aws:
         if self._aws is None:
-            self._aws = self._connect(self.region)
+            self._aws = Patient(self._connect(self.region), self._sleep, self._random)
         return self._aws
 
     def _until(self, seconds: float) -> Callable[[], bool]:
@@ -252,6 +307,11 @@ class InstanceSide:
             return datetime.datetime.fromisoformat(moment).timestamp() - self._now()
         except (LookupError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError("an action without a time") from error
+
+
+def _end(instance_id: str, decrement: bool) -> Call:
+    asked = {"InstanceId": instance_id, "ShouldDecrementDesiredCapacity": decrement}
+    return Call("autoscaling", "terminate_instance_in_auto_scaling_group", asked)
 
 
 def _is_late(error: Exception) -> bool:

@@ -11,6 +11,8 @@ Until the last call nothing runs, and before it everything is set that ends the 
   request with and no laptop watches. Once resumed, AWS replaces what was marked unhealthy meanwhile. Later
   boots that fail give up their place in the group (`courier.give_up_place`), so they cannot go on for ever either.
 * A scheduled action takes the group to zero at `max_hours`, carried out by AWS itself.
+* Capacity Rebalancing stays off: at a hint that a spot machine may be taken away AWS would start another beyond
+  `scale`, and end the first, busy or not, when that one is there. The worker itself takes the hint (see `worker.desk`).
 * `MinSize` is 0, or a worker that leaves could not take its place with it.
 
 docs.aws.amazon.com/autoscaling/ec2/userguide/understand-how-suspending-processes-affects-other-processes.html
@@ -128,6 +130,8 @@ def launch_template_data(plan: Plan, security_groups: Sequence[str]) -> dict[str
         "IamInstanceProfile": {"Name": plan.profile},
         "SecurityGroupIds": list(security_groups),
         "InstanceInitiatedShutdownBehavior": "terminate",
+        # A machine that is moved to other hardware boots again, where user-data is not run: it would only cost money.
+        "MaintenanceOptions": {"AutoRecovery": "disabled"},
         "UserData": base64.b64encode(plan.user_data.encode()).decode("ascii"),
         "MetadataOptions": {
             "HttpTokens": "required",

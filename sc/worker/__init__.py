@@ -62,6 +62,10 @@ class Worked(NamedTuple):
     failed: int = 0
     lost: int = 0
     not_stored: int = 0
+    gives_way: bool = False
+    """Its machine may soon be taken away, and it leaves work that another one should do."""
+    workers: int = 1
+    """At most so many work on the job."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,17 @@ def conclude(ending: Ending, desk: Desk) -> Worked:
     else:
         code = ExitCode.RUNS_FAILED if tally.failed or lost else ExitCode.OK
     is_job_over = farewell is not None and farewell.is_job_over
-    return Worked(code, is_job_over, error, tally.completed, tally.failed, lost, not_stored)
+    return Worked(
+        code,
+        is_job_over,
+        error,
+        tally.completed,
+        tally.failed,
+        lost,
+        not_stored,
+        desk.gives_way and (farewell is None or farewell.is_work_left),
+        desk.job.scale if desk.job else 1,
+    )
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Optional
 
 from sc import paths
 from sc.errors import MissingError
-from sc.glances import ended_and_failed, read_glances
+from sc.glances import Seen, ended_and_failed, read_glances
 from sc.halting import Stop, limit_of, read_stop, reason
 from sc.model import Counts
 from sc.staging import Job
@@ -26,6 +27,8 @@ class Brake:
         self._job = job
         self._limit = limit_of(job.max_failures, job.runs)
         self._counted_at = 0.0
+        self.seen: Optional[Mapping[str, Seen]] = None
+        """What the last `count` has listed, if it had to."""
 
     def look(self) -> Optional[Stop]:
         """What `stop` says, if it is there. One request, as long as it is not."""
@@ -39,11 +42,12 @@ class Brake:
     def count(self, now: float) -> Optional[Stop]:
         """All workers' failures together; the first to see too many says so to everybody. To be called when this
         worker has written its glance. No request for a job without a limit."""
+        self.seen = None
         if self._limit is None:
             return None
         self._counted_at = now
-        seen = read_glances(self._storage, self._job_url).values()
-        ended, failed = ended_and_failed(one.glance for one in seen)
+        self.seen = read_glances(self._storage, self._job_url)
+        ended, failed = ended_and_failed(one.glance for one in self.seen.values())
         if not self._limit.is_reached(ended, failed):
             return None
         stop = Stop(reason(self._job.max_failures, ended, failed), lets_end=True)

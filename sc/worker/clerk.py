@@ -29,6 +29,7 @@ from sc.worker.brake import Brake
 from sc.worker.hands import Claimed
 from sc.worker.identity import Habits, Identity, Site
 from sc.worker.in_hand import PartsInHand
+from sc.worker.neighbours import Neighbours
 from sc.worker.reporter import Reporter
 from sc.worker.taker import Taker
 
@@ -40,6 +41,8 @@ LONGEST_STEP_SECONDS = 3600.0
 SHORT_SECONDS = 120.0
 """A run that ends within it is not lost: spot machines are taken away two minutes after their notice,
 docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html"""
+ALIVE_SECONDS = 60.0
+"""Between two signs of life to whoever guards the machine."""
 FIRST_BEAT_SECONDS = 3.0
 """After the first part has come, so that whoever waits soon sees runs go on."""
 
@@ -71,7 +74,7 @@ class Clerk:
         self._reporter = Reporter(storage, job_url, identity, log)
         self._answered = clock()
         """When the storage last did what it was asked."""
-        self._begins = 0.0  # before this moment there is no request
+        self._begins = self._next_sign = 0.0  # no request before the first
         self._is_hungry = self._is_over = self._is_stopped = False
         self._is_halted = self._is_hurried = self._is_hinted = False
         self._goodbye: Optional[messages.Goodbye] = None
@@ -103,6 +106,7 @@ class Clerk:
         self._taker = Taker(self._storage, self._job_url, job, worker, self._habits, self._random)
         self._parts = PartsInHand(self._claimed, self._reporter, self.outbox.append)
         self._brake = Brake(self._storage, self._job_url, job)
+        self._neighbours = Neighbours(self._storage, self._job_url, worker)
         self.outbox.append(messages.JobFound(job))
 
     def hear(self, message: object) -> None:
@@ -114,6 +118,7 @@ class Clerk:
             self._run_ended(message)
         elif isinstance(message, messages.Pulse):
             self._reporter.pulse = message
+            self._give_sign()
         elif isinstance(message, messages.Prepared):
             self._begin(message)
         elif isinstance(message, messages.Dropped):
@@ -180,6 +185,13 @@ class Clerk:
     def _gone(self, origin: int) -> None:
         for claim in self._parts.gone(origin):
             self._taker.reconsider(claim.part)
+
+    def _give_sign(self) -> None:
+        """The desk goes on, as it has said something, and we do: so work goes on here. Not before it has begun; until
+        then others tell how long this machine has."""
+        if self._parts.origins and self._clock() >= self._next_sign:
+            self._next_sign = self._clock() + ALIVE_SECONDS
+            self._site.alive()
 
     # What is due now and then. Each returns the moment when it is due again
 
@@ -261,7 +273,18 @@ class Clerk:
         self._look_for_job()
         self._reporter.beat("leaving" if self._is_over else "working")
         self._stop(None if self._is_over else self._brake.count(self._clock()))
+        self._look_around()
         return self._clock() + self._habits.heartbeat_seconds * self._random.uniform(0.9, 1.1)
+
+    def _look_around(self) -> None:
+        """End the machines of this job that hang, and cost money."""
+        self._neighbours.wrote(self._clock())
+        if not self._site.ends_others or self._taker.job.scale < 2:
+            return
+        seen = None if self._is_over else self._brake.seen
+        for said in self._neighbours.lost(self._clock(), seen):
+            self._site.end(said.machine, not self._is_over and self._taker.has_work())
+            self._neighbours.settle(said.worker)
 
     def _keep_log(self) -> float:
         self._reporter.keep_log()
@@ -295,10 +318,13 @@ class Clerk:
         is_job_over = self._is_stopped or (
             self._is_over and self._parts.is_idle and self._taker.is_job_over()
         )
-        trouble = self._taker.trouble or goodbye.error
+        trouble, is_work_left = self._taker.trouble or goodbye.error, goodbye.gives_way
         try:
             self.outbox.append(self._reporter.keep_records(self._clock()))
             self._parts.give_all_back(self._clock)
+            if goodbye.gives_way:
+                is_work_left = self._taker.has_work()
+                is_job_over = is_job_over or self._taker.is_job_over()
             if (
                 self._reporter.nprocs
             ):  # else this machine could not be prepared, and never was a worker
@@ -315,6 +341,7 @@ class Clerk:
                 tally.lost,
                 tally.not_stored,
                 trouble,
+                is_work_left,
             )
         )
         self.is_finished = True

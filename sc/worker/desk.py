@@ -91,6 +91,8 @@ class Desk:
         self._hurry: Optional[float] = None
         """Only runs that are known to end within so many seconds are started."""
         self._next_pulse = 0.0
+        self.gives_way = False
+        """This worker ends since its machine may be taken away, and leaves work that another one should do."""
 
     # The executor's side
 
@@ -165,7 +167,7 @@ class Desk:
 
     def close(self, state: str, error: str = "") -> None:
         """Have the last things written, and let the clerk go."""
-        self._goodbye = messages.Goodbye(state, error)
+        self._goodbye = messages.Goodbye(state, error, self.gives_way)
         self._send(self._goodbye)
         end = self._clock() + (LAST_TRY_SECONDS if self.refusal else FAREWELL_SECONDS)
         while self.farewell is None and not self._line.is_dead and self._clock() < end:
@@ -252,7 +254,7 @@ class Desk:
         )
         if len(short) < len(self._queue):
             self._queue = short
-            self._is_over = True
+            self._is_over = self.gives_way = True
 
     def _ask(self) -> None:
         if self._asked_at is None and not self._is_over:

@@ -69,21 +69,38 @@ class Leave(NamedTuple):
 class Site(Protocol):
     """What the clerk asks of the machine it is on."""
 
+    ends_others: bool
+    """Whether it can end other machines of this job, which cost money."""
+
     def notice(self) -> Optional[Leave]:
         """Whether the machine is going to be taken away; asked every few seconds, never raises."""
 
     def proved(self) -> None:
         """Told once: the machine is prepared, and has taken its first part. Never raises."""
 
+    def alive(self) -> None:
+        """Told every minute or so from then on, as long as main process and clerk go on. Never raises."""
+
+    def end(self, machine: str, is_replaced: bool) -> None:
+        """End another machine of this job, which hangs. Returns at once, never raises."""
+
 
 class NoSite:
     """A machine of which nothing is known."""
+
+    ends_others = False
 
     def notice(self) -> Optional[Leave]:
         return None
 
     def proved(self) -> None:
         """Nobody wants to know."""
+
+    def alive(self) -> None:
+        """Nobody wants to know."""
+
+    def end(self, machine: str, is_replaced: bool) -> None:
+        """It is not ours."""
 
 
 def worker_name(machine: str, pid: int) -> str:

@@ -78,6 +78,8 @@ class Goodbye(NamedTuple):
     state: str
     """`left`, `interrupted` or `failed`."""
     error: str = ""
+    gives_way: bool = False
+    """It is over because this machine may be taken away."""
 
 
 # The clerk says
@@ -172,3 +174,5 @@ class Farewell(NamedTuple):
     not_stored: int
     trouble: str
     """Why something could not be done at all, now or ever; empty if nothing went wrong but runs."""
+    is_work_left: bool = False
+    """There is something that a new machine could take. Looked for only where this one gives way."""

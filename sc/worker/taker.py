@@ -85,6 +85,10 @@ class Taker:
         """True if the last look has found every part ended."""
         return self._board.rest().is_nothing
 
+    def has_work(self) -> bool:
+        """True if there is a part that a new machine could take. A few requests."""
+        return not self.trouble and self._board.has_work()
+
     def next_try(self, now: float, is_busy: bool) -> float:
         """When to look again after there was nothing; spread, so that not all come at once."""
         seconds = min(self._habits.poll_seconds, self.renew_seconds)

@@ -62,6 +62,8 @@ class Cloud:
             self._allow,
             {**dict.fromkeys(MOTO_SERVICES), "pricing": account.price_list},
         )
+        self.systemd: Callable[[], bool] = lambda: True
+        """Whether a machine has it; asked at the first boot of each."""
         self.enforce_policies = True
         """Whether a machine may do only what its role's policies say."""
         self.s3_requests: list[tuple[str, str, str]] = []
@@ -203,6 +205,13 @@ class Cloud:
         for one in self.hypervisor.boots[instance_id].gates.values():
             one.open.set()
 
+    def pass_half_an_hour(self, instance_id: str) -> None:
+        """By what one machine knows of its uptime, which then stands still."""
+        found = self.hypervisor.boots[instance_id].machine
+        if found is None:
+            raise ValueError(f"{instance_id} has not booted")
+        found.jump()
+
     def _metadata(self, instance_id: str) -> Metadata:
         found = self.hypervisor.boots[instance_id].metadata
         if found is None:
@@ -224,10 +233,11 @@ class Cloud:
         blueprint = Blueprint(
             boot.instance_id,
             roots.layers(variant, self.folder / "layers"),
-            account.user_data(boot.instance),
+            account.user_data(boot.instance).replace(b"while sleep 300", b"while sleep 5"),
             str(boot.instance.private_ip),
             {"AWS_ENDPOINT_URL": self.url, "AWS_ENDPOINT_URL_S3": self.s3.url},
             [("169.254.169.254", 80), *ports],
+            self.systemd(),
         )
         return blueprint, account.metadata(boot, credentials), gates
 

@@ -43,6 +43,8 @@ class Blueprint:
     """Added to that of the user-data."""
     listen: Sequence[tuple[str, int]]
     """Addresses and ports in the machine that the host answers."""
+    systemd: bool = True
+    """Whether there is systemd, as far as it runs timers."""
 
     @property
     def hostname(self) -> str:
@@ -65,6 +67,7 @@ class Machine:
     began_at: Optional[float] = None
     """When the user-data began, Unix seconds."""
     user_data_code: Optional[int] = None
+    boots: int = 1
 
     def poll(self) -> Optional[int]:
         """None while it lives, then 0 if it switched itself off and anything else if it was lost."""
@@ -91,6 +94,10 @@ class Machine:
         else:
             self._kill(signal.SIGKILL)
         self.process.wait(timeout=20)
+
+    def jump(self) -> None:
+        """More than half an hour passes, by the machine's /proc/uptime; then that stands still."""
+        self._kill(init.JUMP_SIGNAL)
 
     def console(self) -> bytes:
         """All that it wrote to its console, with the line ends of a serial line."""
@@ -134,7 +141,12 @@ class Machine:
             weakref.finalize(self, os.close, held)
         else:
             word, *rest = message.decode().split()
-            if word == "began":
+            if word == "rebooted":
+                self.pid, self.boots = int(rest[0]), self.boots + 1
+                self.forget()
+                with suppress(OSError):
+                    self.namespace = os.open(f"/proc/{self.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            elif word == "began":
                 self.began_at = float(rest[0])
             else:
                 self.user_data_code = int(rest[0])
@@ -182,6 +194,7 @@ def _as_json(blueprint: Blueprint, folder: Path) -> dict[str, Any]:
         "environment": dict(blueprint.environment),
         "addresses": ["169.254.169.254", blueprint.private_ip],
         "listen": list(blueprint.listen),
+        "systemd": blueprint.systemd,
         "programs": standins.PROGRAMS,
         "grace_seconds": GRACE_SECONDS,
     }

@@ -26,13 +26,21 @@ class Machine:
 
     def __init__(self) -> None:
         self.leave: Optional[Leave] = None
-        self.proofs = 0
+        self.proofs = self.signs = 0
+        self.ends_others = True
+        self.ended: list[tuple[str, bool]] = []
 
     def notice(self) -> Optional[Leave]:
         return self.leave
 
     def proved(self) -> None:
         self.proofs += 1
+
+    def alive(self) -> None:
+        self.signs += 1
+
+    def end(self, machine: str, is_replaced: bool) -> None:
+        self.ended.append((machine, is_replaced))
 
 
 class Office:

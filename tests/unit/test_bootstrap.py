@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import urllib.error
+from email.message import Message
+from typing import Any
 
 import pytest
 
@@ -78,3 +82,60 @@ def test_a_key_at_the_top_of_a_bucket_has_no_empty_folder() -> None:
     assert courier.object_url(job, "sc.pyz") == "http://s3/b/sc.pyz"
     access_point = {"s3_endpoint": "https://p-s3alias.s3", "bucket": "", "key": "k"}
     assert courier.object_url(access_point, "sc.pyz") == "https://p-s3alias.s3/k/sc.pyz"
+
+
+def answers(*codes: tuple[int, bytes]) -> tuple[list[int], Any]:
+    """What AWS says, one after the other, and then yes."""
+    left, asked = list(codes), [0]
+
+    def act() -> str:
+        asked[0] += 1
+        if left:
+            code, body = left.pop(0)
+            raise urllib.error.HTTPError("http://aws", code, "", Message(), io.BytesIO(body))
+        return "yes"
+
+    return asked, act
+
+
+BUSY = b"<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code></Error></ErrorResponse>"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (400, BUSY % b"Throttling"),
+        (400, BUSY % b"ThrottlingException"),
+        (503, BUSY % b"RequestLimitExceeded"),
+        (503, b"Slow Down"),
+        (429, b""),
+        (400, BUSY % b"ResourceContention"),
+    ],
+)
+def test_courier_asks_again_where_aws_is_busy(answer: tuple[int, bytes]) -> None:
+    asked, act = answers(answer)
+    assert courier.patiently(0, 0, act) == "yes"
+    assert asked == [2]
+
+
+@pytest.mark.parametrize("answer", [(400, BUSY % b"ValidationError"), (403, b"AccessDenied")])
+def test_courier_takes_a_refusal_for_one(answer: tuple[int, bytes]) -> None:
+    _, act = answers(answer)
+    with pytest.raises(SystemExit, match=f"HTTP {answer[0]}"):
+        courier.patiently(10, 0, act)
+
+
+def test_user_data_has_the_courier_without_what_explains_it() -> None:
+    text = user_data(facts())
+    program = text.split("<<'SC_COURIER'\n")[1].split("\nSC_COURIER")[0]
+    names: dict[str, Any] = {"__name__": "courier"}
+    exec(compile(program, "courier.py", "exec"), names)
+    assert set(names["COMMANDS"]) == set(courier.COMMANDS)
+    assert '"""' not in program
+
+
+def test_guard_is_there_before_anything_else_can_fail() -> None:
+    text = user_data(facts())
+    for later in ("find_python", "add_python", "late()", "courier.py"):
+        assert text.index('"$guard" begin') < text.index(later)
+    assert text.index("timed ||") < text.index("find_python()")

@@ -258,6 +258,41 @@ def test_a_hint_that_the_machine_may_go_is_told_once_and_stops_nothing() -> None
     assert len(office.all(messages.Halt)) == 1
 
 
+def test_clerk_that_gives_way_tells_whether_there_is_work_for_another() -> None:
+    storage = new_job(parts=2)
+    first, second = opened(storage, "first"), opened(storage, "second")
+    other = second.part()
+    part = first.part()
+    for run in part.runs:
+        first.end(part, run)
+    first.tell(messages.Goodbye("left", gives_way=True))
+    (farewell,) = first.all(messages.Farewell)
+    assert (farewell.is_job_over, farewell.is_work_left) == (False, False)
+    third = opened(storage, "third")
+    second.tell(messages.Goodbye("left", gives_way=True))  # its runs have not ended
+    (farewell,) = second.all(messages.Farewell)
+    assert (farewell.is_job_over, farewell.is_work_left) == (False, True)
+    assert third.part().part == other.part
+    for run in other.runs:
+        third.end(third.all(messages.Part)[0], run)
+    third.tell(messages.Goodbye("left", gives_way=True))
+    (farewell,) = third.all(messages.Farewell)
+    assert (farewell.is_job_over, farewell.is_work_left) == (True, False)
+
+
+def test_clerk_gives_signs_of_life_only_while_the_desk_does_and_parts_were_taken() -> None:
+    office = opened(new_job(parts=2))
+    office.tell(messages.Pulse((), 0, 0, ""))
+    assert office.machine.signs == 0
+    office.part()
+    for _ in range(100):
+        office.tell(messages.Pulse((), 0, 0, ""))
+        office.pass_time(2)
+    assert office.machine.signs == 4
+    office.pass_time(3600)
+    assert office.machine.signs == 4
+
+
 def test_claims_given_back_are_taken_at_once_and_finished_runs_are_not_done_again() -> None:
     storage = new_job(parts=1, runs=4)
     first = opened(storage, "first")

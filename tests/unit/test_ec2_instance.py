@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from typing import Any, Optional
 
 import pytest
@@ -31,7 +32,9 @@ class Facts(dict[str, str]):
         return super().get(path)
 
 
-def here(facts: Mapping[str, str], aws: FakeAws, tmp_path: Path) -> InstanceSide:
+def here(
+    facts: Mapping[str, str], aws: FakeAws, tmp_path: Path, pauses: Optional[list[float]] = None
+) -> InstanceSide:
     return InstanceSide(
         URL,
         facts if isinstance(facts, Facts) else Facts({**FACTS, **facts}),
@@ -39,7 +42,9 @@ def here(facts: Mapping[str, str], aws: FakeAws, tmp_path: Path) -> InstanceSide
         ready_file=str(tmp_path / "ready"),
         left_file=str(tmp_path / "left"),
         now=lambda: 1_800_000_000.0,
-        sleep=lambda seconds: None,
+        sleep=(lambda seconds: None) if pauses is None else pauses.append,
+        life_file=str(tmp_path / "run/life"),
+        random=Random(1),
     )
 
 
@@ -158,3 +163,116 @@ def test_what_is_given_back_is_replaced(tmp_path: Path) -> None:
     aws = FakeAws()
     here({}, aws, tmp_path).give_back(lambda line: None)
     assert aws.calls[0].parameters["ShouldDecrementDesiredCapacity"] is False
+
+
+def test_signs_of_life_are_of_one_width_and_overwrite_one_another(tmp_path: Path) -> None:
+    side, life = here({}, FakeAws(), tmp_path), tmp_path / "run/life"
+    side.alive()
+    number, inode = life.stat().st_size, life.stat().st_ino
+    side.alive()
+    assert (life.stat().st_size, life.stat().st_ino) == (number, inode)
+    now = float(Path("/proc/uptime").read_text().split()[0])
+    assert 0 <= now - int(life.read_text()) < 60
+
+
+def test_the_first_part_is_a_sign_of_life(tmp_path: Path) -> None:
+    here({}, FakeAws(), tmp_path).proved()
+    assert (tmp_path / "run/life").exists()
+
+
+def test_a_sign_that_cannot_be_given_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("no folder")
+    here({}, FakeAws(), tmp_path).alive()
+
+
+@pytest.mark.parametrize(("workers", "longest"), [(1, 0.0), (10, 0.0), (100, 10.0), (9999, 60.0)])
+def test_last_calls_of_many_are_spread(workers: int, longest: float, tmp_path: Path) -> None:
+    pauses: list[float] = []
+    side = here({}, FakeAws(), tmp_path, pauses)
+    for _ in range(50):
+        side.leave(False, lambda line: None, workers)
+        side.give_back(lambda line: None, workers)
+    assert len(pauses) == (100 if longest else 0)
+    assert all(0 <= pause <= longest for pause in pauses)
+    if longest:
+        assert max(pauses) - min(pauses) > longest / 2
+
+
+def throttled(times: int) -> Any:
+    left = [times]
+
+    def answer(asked: Mapping[str, Any]) -> Any:
+        left[0] -= 1
+        return refused("Throttling", "Rate exceeded") if left[0] >= 0 else {}
+
+    return answer
+
+
+@pytest.mark.parametrize("job_over", [True, False])
+def test_a_machine_that_leaves_asks_again_when_it_is_throttled(
+    job_over: bool, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    aws = FakeAws(
+        delete_launch_template=GONE, terminate_instance_in_auto_scaling_group=throttled(9)
+    )
+    here({}, aws, tmp_path).leave(job_over, said.append)
+    assert aws.changes.count("terminate_instance_in_auto_scaling_group") == 10
+    assert said == []
+    aws = FakeAws(terminate_instance_in_auto_scaling_group=throttled(9))
+    here({}, aws, tmp_path).give_back(said.append)
+    assert aws.changes.count("terminate_instance_in_auto_scaling_group") == 10
+    assert said == []
+
+
+def test_a_proof_that_is_throttled_keeps_nobody_from_renewing_claims(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    side = here({}, FakeAws(resume_processes=throttled(9)), tmp_path, pauses)
+    side.proved()
+    assert pauses == []
+    assert side.refused is not None
+
+
+def group_of(*instances: tuple[str, str], name: str = NAME) -> dict[str, Any]:
+    found = [{"InstanceId": one, "LifecycleState": state} for one, state in instances]
+    group = {"AutoScalingGroupName": name, "Instances": found}
+    return {"describe_auto_scaling_groups": {"AutoScalingGroups": [group]}}
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_machine_of_the_same_group_that_hangs_is_ended(is_replaced: bool, tmp_path: Path) -> None:
+    aws, said = FakeAws(**group_of(("i-9", "InService"))), list[str]()
+    here({}, aws, tmp_path).end_other("i-9", is_replaced, said.append)
+    (call,) = [call for call in aws.calls if call.operation == MYSELF[0]]
+    assert call.parameters == {
+        "InstanceId": "i-9",
+        "ShouldDecrementDesiredCapacity": not is_replaced,
+    }
+    assert said == ["i-9 has said nothing for 15 minutes, and was ended"]
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        group_of(("i-8", "InService")),
+        group_of(("i-9", "InService"), name="web-production"),
+        group_of(("i-9", "Terminating")),
+        group_of(("i-9", "Terminating:Wait")),
+        group_of(("i-9", "Terminated")),
+        group_of(),
+        {"describe_auto_scaling_groups": {"AutoScalingGroups": []}},
+    ],
+)
+def test_any_other_machine_is_left_alone(group: dict[str, Any], tmp_path: Path) -> None:
+    aws, said = FakeAws(**group), list[str]()
+    here({}, aws, tmp_path).end_other("i-9", True, said.append)
+    assert aws.changes == []
+    assert said == []
+
+
+def test_an_end_that_aws_refuses_is_told_and_stops_nobody(tmp_path: Path) -> None:
+    gone = refused("ValidationError", "Instance Id not found - No managed instance found")
+    aws = FakeAws(**group_of(("i-9", "InService")), terminate_instance_in_auto_scaling_group=gone)
+    said: list[str] = []
+    here({}, aws, tmp_path).end_other("i-9", True, said.append)
+    assert "i-9 says nothing any more, and could not be ended: Instance Id not found" in said[0]

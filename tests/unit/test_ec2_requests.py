@@ -47,6 +47,7 @@ def test_a_machine_has_no_secret_no_open_door_and_ends_when_it_is_switched_off()
         "IamInstanceProfile": {"Name": "sc-machine"},
         "SecurityGroupIds": ["sg-1"],
         "InstanceInitiatedShutdownBehavior": "terminate",
+        "MaintenanceOptions": {"AutoRecovery": "disabled"},
         "MetadataOptions": {
             "HttpTokens": "required",
             "HttpEndpoint": "enabled",
