@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.left_workers import end_workers
 from tests.e2e.program import Program
 from tests.e2e.seat import Seat
 from tests.servers import S3Server
@@ -74,6 +75,7 @@ def shared(program: Program, tmp_path: Path, seaweed: S3Server, bucket: str) -> 
     yield one
     for seat in one.seats:
         seat.close()
+    end_workers(one.place)
 
 
 def test_commands_of_a_jobs_place_are_asked_about_once(shared: Shared) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.faults import wait_until
+from tests.e2e.left_workers import end_workers
 from tests.e2e.program import LIMIT_SECONDS, Program
 from tests.e2e.seat import Seat
 from tests.fakes.sts import FakeSts, fake_sts
@@ -100,6 +101,7 @@ def desk(
     yield one
     for seat in one.seats:
         seat.close()
+    end_workers(one.place)
 
 
 def test_each_command_asks_for_a_code_once(desk: Desk, sts: FakeSts) -> None:
