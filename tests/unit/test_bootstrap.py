@@ -9,6 +9,9 @@ from email.message import Message
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from sc.errors import InputError
 from sc.fleets import courier
@@ -55,10 +58,6 @@ KEYS = {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "wJalrXUtnFEMI/K7MDENG+
 
 
 def test_requests_are_signed_as_botocore_signs_them() -> None:
-    from botocore.auth import S3SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
-
     url = courier.object_url(
         {"s3_endpoint": "https://s3.eu-west-1.amazonaws.com", "bucket": "b", "key": "a b/ü'$"},
         "sc.pyz",
