@@ -224,7 +224,7 @@ case ${1-} in
     { boot_id && up && machine; } >"$first"
     ;;
   note) echo "$2 $(born "$2")" >>"$run/pids" ;;
-  loop) while sleep @EVERY@; do "$0"; done ;;
+  loop) while :; do sleep @EVERY@; "$0"; done ;; # also when somebody has said `pkill sleep`
   off) off '' ;;
   *)
     reason=$(why)

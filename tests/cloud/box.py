@@ -233,7 +233,7 @@ class Cloud:
         blueprint = Blueprint(
             boot.instance_id,
             roots.layers(variant, self.folder / "layers"),
-            account.user_data(boot.instance).replace(b"while sleep 300", b"while sleep 5"),
+            account.user_data(boot.instance).replace(b"do sleep 300", b"do sleep 5"),
             str(boot.instance.private_ip),
             {"AWS_ENDPOINT_URL": self.url, "AWS_ENDPOINT_URL_S3": self.s3.url},
             [("169.254.169.254", 80), *ports],

@@ -19,6 +19,7 @@ from sc.fleets.bootstrap import (
     START_SECONDS,
     guard,
 )
+from tests.processes.conftest import wait_until
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 OFF = ("systemctl", "shutdown", "poweroff", "halt")
@@ -55,6 +56,7 @@ class Machine:
         assert text.count("PATH=/usr/local/sbin:") == 1
         text = text.replace("PATH=/usr/local/sbin:", f"PATH={self.bin}:/usr/local/sbin:")
         (folder / "guard").write_text(text)
+        (folder / "guard").chmod(0o755)
         self.process(10)
         self.call("begin")
         self.call("note", "10")
@@ -263,6 +265,20 @@ def test_guard_goes_on_to_harder_ways_when_the_soft_ones_fail(machine: Machine) 
         "systemctl -f -f poweroff",
     ]
     assert (machine.folder / "proc/sysrq-trigger").read_text() == "b\n"
+
+
+def test_guard_looks_again_and_again_even_when_its_sleep_is_killed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "dash")
+    at_work(machine)
+    machine.program("sleep", f"echo slept >>{tmp_path}/slept; /bin/sleep 0.05; kill -9 $$")
+    loop = subprocess.Popen([tmp_path / "guard", "loop"], stderr=subprocess.DEVNULL)
+    with loop:
+        slept, off = tmp_path / "slept", tmp_path / "off"
+        wait_until(lambda: slept.exists() and len(slept.read_text()) > 20, "more than one look")
+        assert not off.exists()
+        frozen(machine)
+        wait_until(off.exists, "the end")
+        loop.kill()
 
 
 def test_guard_begins_anew_on_a_machine_of_an_image(machine: Machine) -> None:
