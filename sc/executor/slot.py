@@ -36,10 +36,16 @@ from sc.executor.room import (
     remove_attempt,
 )
 from sc.executor.survivors import Survivors, classify, read_survivors, sentence
-from sc.executor.watch import FORCE_AGAIN_SECONDS, NOTHING_LEFT, Watch
+from sc.executor.watch import (
+    FORCE_AGAIN_SECONDS,
+    NOTHING_LEFT,
+    SIGNAL_BASE,
+    STOP_SECONDS,
+    Watch,
+)
 from sc.model import Command
 
-TIMED_OUT, CANNOT_EXECUTE, NOT_FOUND, SIGNAL_BASE = 124, 126, 127, 128
+TIMED_OUT, CANNOT_EXECUTE, NOT_FOUND = 124, 126, 127
 FULL_LOOK_SECONDS = 1.0
 """How often a run's disk is looked at: what finds it full may print less than it meant to, and go on."""
 HOLD_SECONDS = 1.5 * FULL_LOOK_SECONDS
@@ -241,6 +247,9 @@ class Keeper:
             self._wait(watch, min(pause, FULL_LOOK_SECONDS))
             self._was_full |= self._fullness.look(room.output, time.monotonic())
         watch.seconds = time.monotonic() - began
+        end = time.monotonic() + STOP_SECONDS
+        while watch.may_be_stopped and time.monotonic() < end:
+            self._wait(watch, end - time.monotonic())
         self._was_full |= self._fullness.look(room.output, time.monotonic())
         self._was_full |= self._fullness.was_seen(room.output, began)
         return watch

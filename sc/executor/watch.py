@@ -9,6 +9,7 @@ asked (SIGTERM to all) ─ grace is over ─▶ forced (SIGKILL to all, again an
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
@@ -29,6 +30,12 @@ LINGER_SECONDS = 2.0
 
 IDLE_SECONDS = 60.0
 """Drains that use no CPU and move no bytes for so long are ended, where the run has no timeout."""
+
+SIGNAL_BASE = 128
+"""Shells tell of a signal by this code and its number."""
+STOP_SECONDS = 1.0
+"""Within so long of a command that was told to end the loop says whether it was told, too."""
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 NOTHING_LEFT = Survivors()
 
@@ -78,6 +85,15 @@ class Watch:
         """True when the leader has exited by itself: `step` then wants to know what is left."""
         return not self._leader_lives and self._force_at is None
 
+    @property
+    def may_be_stopped(self) -> bool:
+        """True if the command was told to end, by nobody of us. A machine that is switched off, a service or a session
+        that is stopped tell it to all processes at the same moment, so that the run may not have failed at all."""
+        if self._leader_lives or self.ended_by is not None or self._force_at is not None:
+            return False
+        told = os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else 0
+        return (told or os.WEXITSTATUS(self.status) - SIGNAL_BASE) in _STOP_SIGNALS
+
     def reaped(self, pid: int, status: int) -> None:
         """A process of the tree has been waited for."""
         if pid == self._leader:
@@ -87,7 +103,7 @@ class Watch:
     def stop(self, now: float, at_once: bool, left: Survivors = NOTHING_LEFT) -> None:
         """The loop wants it to end. A command that has exited has its code; without what its drains have not
         written yet it is not complete. `left` counts while winding up."""
-        if (self._leader_lives or left.drains) and self.ended_by is None:
+        if self.ended_by is None and (self._leader_lives or left.drains or self.may_be_stopped):
             self.ended_by = "interrupted"
         self._note_ended([*left.sources, *left.fed])
         if at_once:

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
 
 from tests.processes.conftest import Execution, wait_until
 
 TICKS = 40
 """Of the feed, in 0.2 s each: longer than anything may stand still."""
+
+
+@pytest.mark.parametrize("runs_first", [True, False])
+def test_service_that_is_stopped_as_a_whole_marks_no_run(
+    execution: Execution, runs_first: bool
+) -> None:
+    """As a system manager does it, and a machine that is switched off: all processes are told at the same moment."""
+    shells = {"cmd": "sh -c 'sleep 100; exit $?'"}
+    execution.start(*[{"cmd": "sleep 100"}, shells] * 2, nprocs=4)
+    wait_until(lambda: len(sleeping(execution)) == 4, "all runs go on")
+    for pid in sorted(execution.processes(), reverse=runs_first):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    assert [one.cause for one in execution.finish()] == ["interrupted"] * 4
+    assert list(execution.out.glob("*/status_code")) == []
+
+
+def sleeping(execution: Execution) -> list[int]:
+    found = []
+    for pid in execution.processes():
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
+                found.append(pid)
+    return found
 
 
 def stall(far: Execution, is_moving: bool) -> None:

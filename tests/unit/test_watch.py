@@ -74,6 +74,37 @@ def test_watch_stop_while_daemon_lingers_keeps_code() -> None:
     assert one.step(111.5).signal == KILL
 
 
+@pytest.mark.parametrize(
+    ("status", "ended_by"),
+    [
+        (TERM, "interrupted"),
+        (int(signal.SIGHUP), "interrupted"),
+        ((128 + TERM) << 8, "interrupted"),
+        ((128 + signal.SIGINT) << 8, "interrupted"),
+        (KILL, None),
+        (1 << 8, None),
+        (0, None),
+    ],
+)
+def test_watch_command_told_to_end_as_the_loop_is_has_not_failed(
+    status: int, ended_by: Optional[str]
+) -> None:
+    one = watch()
+    one.reaped(7, status)
+    assert one.may_be_stopped == bool(ended_by)
+    one.stop(100.5, at_once=False)
+    assert one.ended_by == ended_by
+
+
+def test_watch_command_that_we_have_told_to_end_has_its_reason() -> None:
+    one = watch(timeout=5)
+    one.step(105.0)
+    one.reaped(7, TERM)
+    assert not one.may_be_stopped
+    one.stop(105.5, at_once=False)
+    assert one.ended_by == "timeout"
+
+
 def test_watch_stop_while_output_drains_is_an_interruption() -> None:
     one = watch()
     one.reaped(7, 0)
