@@ -161,10 +161,10 @@ born() { # when a process has started; nothing if it has ended
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
 
 machine() { # images are made of machines, and this file is on their disk
-  set -f
-  # shellcheck disable=SC2046
-  set -- $(cat /sys/class/dmi/id/board_asset_tag /sys/hypervisor/uuid /var/lib/cloud/data/instance-id 2>/dev/null)
-  echo "$*"
+  tag=$(cat /sys/class/dmi/id/board_asset_tag 2>/dev/null)
+  case $tag in i-?*) ;; *) tag=$(cat /sys/hypervisor/uuid 2>/dev/null) ;; esac
+  [ -n "$tag" ] || tag=$(cat /var/lib/cloud/data/instance-id 2>/dev/null)
+  echo "$tag"
 }
 
 up() {
@@ -265,7 +265,7 @@ timed() { # by PID 1, which nobody can kill
   printf '[Timer]\nOnBootSec=60\nOnUnitActiveSec=%s\nAccuracySec=5\n' @EVERY@ >$unit.timer
   printf '[Install]\nWantedBy=timers.target\n' >>$unit.timer
   timeout 60 systemctl daemon-reload
-  timeout 60 systemctl enable --now sc-guard.timer
+  timeout 60 systemctl enable --now sc-guard.timer && sync
 }
 timed || setsid "$guard" loop >&3 &
 if [ -d /var/lib/cloud ]; then
@@ -274,6 +274,7 @@ if [ -d /var/lib/cloud ]; then
   printf '#!/bin/sh\nexec /bin/sh %s\n' "$guard" >$each/sc-guard
   chmod +x $each/sc-guard
 fi
+sync & # else a panic within half a minute leaves all of this empty, and nothing powers off
 [ "$(cat /proc/sys/kernel/panic)" != 0 ] || echo 10 >/proc/sys/kernel/panic # a panic boots, then
 @PROXY@
 say() {

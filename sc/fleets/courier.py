@@ -23,7 +23,14 @@ import urllib.request
 from typing import Any, Callable
 
 IMDS = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
-BUSY = ("Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "ResourceContention")
+BUSY = (
+    "Throttl",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "SlowDown",
+    "ResourceContention",
+    "ScalingActivityInProgress",
+)
 BUSY_SECONDS = 180.0
 clock = {"offset": 0.0}
 

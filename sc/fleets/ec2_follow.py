@@ -99,7 +99,8 @@ class Following:
         self._had_group = self._had_group or found.group is not None
         alive = self._look_at_machines(found)
         is_starting = self._look_at_activities(found)
-        if len(self._failed) >= min(2, self.machines):
+        own = [text for text in self._failed.values() if not text.startswith(_AWS_ENDED)]
+        if len(own if alive else self._failed) >= min(2, self.machines):
             return self._verdict()
         if alive or is_starting:
             self._refused_at = None if alive else self._refused_at

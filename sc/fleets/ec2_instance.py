@@ -213,7 +213,8 @@ class InstanceSide:
         """
         named = {"AutoScalingGroupNames": [self.group]}
         try:
-            aws = self._connect(self.region)  # one of its own, as this may be called from a thread
+            # One of its own, as this may be called from a thread.
+            aws = Patient(self._connect(self.region), self._sleep, self._random)
             found = aws.send(Call("autoscaling", "describe_auto_scaling_groups", named))
             states = {
                 one["InstanceId"]: str(one.get("LifecycleState", ""))

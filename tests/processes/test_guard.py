@@ -79,6 +79,7 @@ class Machine:
 
     def is_instance(self, identity: str) -> None:
         (self.folder / "sys/class/dmi/id/board_asset_tag").write_text(identity + "\n")
+        (self.folder / "var/lib/cloud/data/instance-id").write_text(identity + "\n")
 
     def up(self, seconds: float) -> None:
         (self.folder / "proc/uptime").write_text(f"{seconds:.2f} 12.34\n")
@@ -207,6 +208,11 @@ def killed_before_a_worker_was_there(machine: Machine) -> None:
     machine.ends(10)
 
 
+def cloud_init_purged(machine: Machine) -> None:
+    user_space_killed(machine)
+    shutil.rmtree(machine.folder / "var/lib/cloud")
+
+
 def frozen(machine: Machine) -> None:
     machine.worker()
     machine.up(BEGUN + 60 + SILENT_SECONDS)
@@ -234,6 +240,7 @@ GOES: dict[Callable[[Machine], None], str] = {
     pids_used_again: "the worker and the bootstrap have been killed",
     nobody_has_buried_them: "the worker and the bootstrap have been killed",
     killed_before_a_worker_was_there: "the worker and the bootstrap have been killed",
+    cloud_init_purged: "the worker and the bootstrap have been killed",
     frozen: f"the worker has given no sign of life for {SILENT_SECONDS} s",
     sign_of_life_damaged: f"the worker has given no sign of life for {SILENT_SECONDS} s",
     never_started: f"no worker has taken a part for {START_SECONDS + SLACK_SECONDS} s",

@@ -146,6 +146,32 @@ def test_one_of_many_that_fails_is_not_the_end() -> None:
     assert "The boot of i-1 failed" in story.said
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "Client.VolumeLimitExceeded",
+        "Client.InvalidKMSKey.InvalidState",
+        "Server.InsufficientInstanceCapacity",
+        "Server.SpotInstanceTermination",
+    ],
+)
+def test_machines_that_aws_ends_do_not_end_the_others(code: str) -> None:
+    """`scale` is "at most": a quota of storage, or spot capacity, for some of them is enough."""
+    states = {f"i-{number}": "running" if number < 8 else "terminated" for number in range(10)}
+    story = Story([states], 10, reasons={"i-8": code, "i-9": code})
+    real = story._sleep
+
+    def sleep(seconds: float) -> None:
+        real(seconds)
+        if story.clock.now > 1060:
+            beat = Heartbeat("i-0", "i-0", "ec2", "r6a.xlarge", 4, "working", 0.0)
+            story.storage.put(paths.heartbeat(URL, "i-0"), beat.to_bytes())
+
+    story._sleep = sleep  # type: ignore[method-assign]
+    assert story.end() is None
+    assert story.said[-1] == "The first worker is at work: i-0"
+
+
 def test_a_machine_without_a_log_is_asked_for_its_console() -> None:
     story = Story([{"i-1": "running"}, {"i-1": "shutting-down"}], machines=1)
     story.console = "kernel\nsc-bootstrap: failed: no Python 3.9 or newer"

@@ -251,6 +251,22 @@ def test_a_machine_of_the_same_group_that_hangs_is_ended(is_replaced: bool, tmp_
     assert said == ["i-9 has said nothing for 15 minutes, and was ended"]
 
 
+def test_a_machine_that_hangs_is_ended_though_its_group_is_busy(tmp_path: Path) -> None:
+    """Which botocore does not ask again by itself."""
+    busy, tries = refused("ScalingActivityInProgress"), list[Mapping[str, Any]]()
+
+    def end(asked: Mapping[str, Any]) -> Any:
+        tries.append(asked)
+        if len(tries) < 4:
+            raise busy
+        return {}
+
+    said: list[str] = []
+    aws = FakeAws(**group_of(("i-9", "InService")), terminate_instance_in_auto_scaling_group=end)
+    here({}, aws, tmp_path).end_other("i-9", True, said.append)
+    assert (len(tries), said) == (4, ["i-9 has said nothing for 15 minutes, and was ended"])
+
+
 @pytest.mark.parametrize(
     "group",
     [
