@@ -19,6 +19,9 @@ _ARN = re.compile(r"arn:aws[a-z-]*:ssm:[a-z0-9-]+:\d{12}:parameter(/.*)", re.ASC
 _NAME = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", re.ASCII)
 _REFERENCE = re.compile(r"/aws/reference/secretsmanager/[A-Za-z0-9/_+=.@!-]+", re.ASCII)
 """A secret of Secrets Manager, which Parameter Store hands out."""
+_STAGE = re.compile(r"[A-Za-z0-9_.-]{1,256}", re.ASCII)
+"""Of a secret: AWSCURRENT and the like, or the id of a version.
+docs.aws.amazon.com/systems-manager/latest/userguide/integration-ps-secretsmanager.html"""
 _VERSION = re.compile(r"[1-9]\d{0,18}", re.ASCII)
 _LABEL = re.compile(r"(?!aws|ssm)[A-Za-z_.-][A-Za-z0-9_.-]{0,99}", re.ASCII | re.IGNORECASE)
 _MOST_LEVELS = 15
@@ -45,7 +48,8 @@ def check_parameter(value: str) -> None:
             f"{shown(value)}: what follows ssm: is no name of a parameter; write one such as ssm:/team/key, which has "
             "letters, digits and _ . - between slashes"
         )
-    if colon and not (_VERSION.fullmatch(selector) or _LABEL.fullmatch(selector)):
+    kinds = (_STAGE,) if _REFERENCE.fullmatch(name) else (_VERSION, _LABEL)
+    if colon and not any(kind.fullmatch(selector) for kind in kinds):
         raise Wrong(
             f"{shown(value)}: {shown(selector)} is neither a version of the parameter, such as 3, nor a label, "
             "which begins with a letter and has letters, digits and _ . -"

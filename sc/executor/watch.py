@@ -28,6 +28,10 @@ LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.02, 0.25
 LINGER_SECONDS = 2.0
 """What is left and does not drain may end by itself for so long: what a slot is given to a daemon for."""
 
+SETTLE_SECONDS = 0.4
+"""For so long of the command's exit what is left may be a drain that does not look like one yet: a process that was
+forked a moment ago still holds both ends of its parent's pipes."""
+
 IDLE_SECONDS = 60.0
 """Drains that use no CPU and move no bytes for so long are ended, where the run has no timeout."""
 
@@ -103,13 +107,18 @@ class Watch:
     def stop(self, now: float, at_once: bool, left: Survivors = NOTHING_LEFT) -> None:
         """The loop wants it to end. A command that has exited has its code; without what its drains have not
         written yet it is not complete. `left` counts while winding up."""
-        if self.ended_by is None and (self._leader_lives or left.drains or self.may_be_stopped):
+        is_whole = not (self._leader_lives or left.drains or self._is_settling(now, left))
+        if self.ended_by is None and (not is_whole or self.may_be_stopped):
             self.ended_by = "interrupted"
         self._note_ended([*left.sources, *left.fed])
         if at_once:
             self._force_at = now
         elif self._force_at is None:
             self._force_at = now + self._grace
+
+    def _is_settling(self, now: float, left: Survivors) -> bool:
+        is_young = self._exited_at is None or now < self._exited_at + SETTLE_SECONDS
+        return is_young and bool(left.sources or left.fed)
 
     def step(self, now: float, left: Survivors = NOTHING_LEFT) -> Step:
         """To be called when something has happened, and after each pause. `left` counts while winding up."""

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,6 +30,8 @@ MESSAGE_BYTES = 1 << 17
 RENEW_SECONDS = 600.0
 """Before their end keys are replaced; of those that last for less than an hour, in the last sixth of their time."""
 SHARE_OF_LIFE = 1 / 6
+ANSWER_SECONDS = 2.0
+"""Whoever has keys that are still good waits no longer for others: a lease is to be renewed."""
 _HEAR_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 
@@ -87,16 +90,23 @@ class Loan(NamedTuple):
         )
 
 
-def ask(door: Door, rejected: str = "") -> Union[Loan, Refusal]:
-    """The keys of now; not those with the id `rejected`. Waits for as long as fetching takes. Raises
-    NobodyThereError."""
+class BusyError(Exception):
+    """The process of the keys waits for a person, for a program or for AWS."""
+
+
+def ask(door: Door, rejected: str = "", seconds: Optional[float] = None) -> Union[Loan, Refusal]:
+    """The keys of now; not those with the id `rejected`. Waits for as long as fetching takes, or for `seconds`. Raises
+    NobodyThereError, BusyError."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.settimeout(seconds)
             connection.connect(door.address)
             connection.send(json.dumps([door.secret, rejected]).encode())
             data = connection.recv(MESSAGE_BYTES)
         document = json.loads(data)
         return Refusal(*document["no"]) if "no" in document else Loan.from_json(document)
+    except (socket.timeout, BlockingIOError) as error:
+        raise BusyError from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NobodyThereError(str(error)) from error
 
@@ -176,8 +186,11 @@ class _Keys:
         return any(number in ready for number in more)
 
     def _accept(self) -> None:
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(Exception):  # whatever a stranger sends
             connection, _ = self._listener.accept()
+            if not _is_ours(connection):
+                connection.close()
+                return
             connection.settimeout(_HEAR_SECONDS)
             secret, rejected = json.loads(connection.recv(MESSAGE_BYTES))
             if not hmac.compare_digest(secret.encode(), self._door.secret.encode()):
@@ -223,8 +236,12 @@ class _Keys:
         """From who has started this program; None where there is nobody any more."""
         if self._above is None:
             return None
+        loan = self._loan
+        is_good = loan and rejected != loan.keys.access and not loan.has_ended(time.time())
         try:
-            found = ask(self._above, rejected)
+            found = ask(self._above, rejected, ANSWER_SECONDS if is_good else None)
+        except BusyError:
+            return loan
         except NobodyThereError:
             self._above = None
             return None
@@ -285,6 +302,15 @@ class _Keys:
         except OSError:
             return False
         return True
+
+
+def _is_ours(connection: socket.socket) -> bool:
+    """Anybody on this machine finds the socket: see unix(7) for SO_PEERCRED."""
+    size = struct.calcsize("3i")
+    _, user, _ = struct.unpack(
+        "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return bool(user == os.getuid())
 
 
 def _fetch(session: Any) -> Loan:

@@ -33,8 +33,10 @@ from typing import Any, NamedTuple, Optional
 from sc.storage import FIRST_PROCESS
 from sc.storage.s3_errors import Purpose, account_trouble
 from sc.storage.s3_key_process import (
+    ANSWER_SECONDS,
     MESSAGE_BYTES,
     NO_TERMINAL,
+    BusyError,
     Door,
     Loan,
     NobodyThereError,
@@ -142,7 +144,13 @@ def lent() -> Optional[Keys]:
         and not loan.has_ended(now)
     ):
         return loan.keys
-    return _fetched(door, "")
+    if loan is None or loan.has_ended(now):
+        return _fetched(door, "")
+    _state.asked = now
+    try:
+        return _fetched(door, "", ANSWER_SECONDS) or loan.keys
+    except BusyError:
+        return loan.keys
 
 
 def fetch(place: str) -> None:
@@ -162,9 +170,9 @@ def forget() -> None:
             _fetched(door, loan.keys.access)
 
 
-def _fetched(door: Door, rejected: str) -> Optional[Keys]:
+def _fetched(door: Door, rejected: str, seconds: Optional[float] = None) -> Optional[Keys]:
     try:
-        answer = ask(door, rejected)
+        answer = ask(door, rejected, seconds)
     except NobodyThereError:
         _state.door = None  # somebody has killed it
         return None

@@ -236,6 +236,8 @@ def with_value(folder: Path, value: str) -> Path:
         "arn:aws-us-gov:ssm:us-gov-west-1:123456789012:parameter/a",
         "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
         "/aws/reference/secretsmanager/team/db+1@x",
+        "/aws/reference/secretsmanager/db:AWSCURRENT",
+        "/aws/reference/secretsmanager/db:11111111-aaaa-4aaa-8aaa-1234567890ab",
         "/" + "/".join("abcdefghijklmno"),
     ],
 )

@@ -105,6 +105,19 @@ def test_watch_command_that_we_have_told_to_end_has_its_reason() -> None:
     assert one.ended_by == "timeout"
 
 
+@pytest.mark.parametrize("was_seen", [True, False])
+def test_watch_stop_right_after_the_exit_is_an_interruption_of_what_may_be_a_drain(
+    was_seen: bool,
+) -> None:
+    """A reader that was forked a moment ago still holds the end to write to as well."""
+    one = watch()
+    one.reaped(7, 0)
+    if was_seen:
+        one.step(101.0, left(sources=[TEE]))
+    one.stop(101.1, at_once=False, left=left(sources=[TEE]))
+    assert one.ended_by == "interrupted"
+
+
 def test_watch_stop_while_output_drains_is_an_interruption() -> None:
     one = watch()
     one.reaped(7, 0)
