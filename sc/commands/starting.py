@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable, Optional
 
 from sc import paths, s3_settings
@@ -244,19 +244,16 @@ def start(intended: Intended, parts: Iterable[bytes], tell: Tell) -> None:
 
 def start_alone(intended: Intended, parts: Iterable[bytes], tell: Tell, lease: StartLease) -> None:
     """The same for whoever has the lease on the job's start, and as long as it has."""
-    from sc.staging import clear, stage
+    from sc.staging import stage
 
     storage, url = intended.storage, intended.launch.job_url
-    _narrow(storage, url)
-    if intended.claimant is not None:
-        intended.claimant.acquire_for_job(tell)
-    clear(storage, url)
+    job = _in_an_empty_place(intended, tell, lease)
     is_launched = False
     program = None if intended.launch.recipe.is_local else intended.launch.program
     staged = stage(
         storage,
         url,
-        intended.job,
+        job,
         _while_held(lease, parts),
         program=program,
         archives=intended.archives,
@@ -270,6 +267,8 @@ def start_alone(intended: Intended, parts: Iterable[bytes], tell: Tell, lease: S
                 intended.fleet.launch(intended.launch, tell)
                 is_launched = True
     except BaseException:
+        with suppress(BusyError, StorageError):
+            lease.check()  # who has slept does not know yet that somebody else has started the job anew
         if is_launched and not lease.is_lost:
             tell("the job could not be written to its end: its machines are ended")
             for sentence in intended.fleet.stop(url, tell):
@@ -278,6 +277,22 @@ def start_alone(intended: Intended, parts: Iterable[bytes], tell: Tell, lease: S
             with suppress(StorageError):
                 intended.claimant.release_job()
         raise
+
+
+def _in_an_empty_place(intended: Intended, tell: Tell, lease: StartLease) -> Job:
+    """Have the runs, and nothing of an earlier job in this one's place. That may take a while, and what was known of
+    the outputs may not be so any more."""
+    from sc.staging import clear, is_fresh
+
+    storage, job, url = intended.storage, intended.job, intended.launch.job_url
+    _narrow(storage, url)
+    if intended.claimant is not None:
+        intended.claimant.acquire_for_job(tell)
+    if job.is_fresh:
+        job = replace(job, is_fresh=is_fresh(storage, job.remote_output_path))
+    lease.check()
+    clear(storage, url)
+    return job
 
 
 def _refuse_stopped(storage: Storage, url: str) -> None:

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     left: list[str] = []
     meant = _meant(args.job, storage, fleet)
     if not args.yes:
-        _ask_of_others(meant, storage, fleet)
+        ask_of_others(meant, storage, fleet)
     for job in meant:
         url = job if "/" in job else ""
         if url:
@@ -92,17 +92,21 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.REFUSED if left else ExitCode.OK
 
 
-def _ask_of_others(meant: Sequence[str], storage: Storage, fleet: Ec2Fleet) -> None:
+def ask_of_others(meant: Sequence[str], storage: Storage, fleet: Ec2Fleet) -> None:
     """Raises InputError if one of the jobs is somebody else's, and nobody says that it is to be ended. Before any
     effect: the key that tells workers to stop is one."""
     from sc.commands.asking import agreed
+    from sc.fleets.ec2_patience import is_busy
 
     for job in meant:
         if "/" in job and is_local(storage, job):
             continue
         owner = ""
-        with suppress(CloudError, InputError):  # who may not ask EC2 ends nothing there
+        try:
             owner = fleet.other_owner(job)
+        except (CloudError, InputError) as error:  # who may not ask EC2 ends nothing there
+            if is_busy(error):
+                raise
         if not owner:
             continue
         answer = agreed(f"{job} was started by {owner}; end it?")

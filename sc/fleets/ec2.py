@@ -27,7 +27,7 @@ from sc.fleets.ec2_found import (
     machine,
 )
 from sc.fleets.ec2_launch import launch, refuse_if_running
-from sc.fleets.ec2_names import is_same_owner, owner_to_tag, url_from_tag
+from sc.fleets.ec2_names import group_name, is_same_owner, owner_to_tag, url_from_tag
 from sc.fleets.ec2_prices import Prices
 from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
 from sc.fleets.ec2_requests import Plan
@@ -89,11 +89,15 @@ class Ec2Fleet:
             tell,
             self._now,
             self._sleep,
+            launch.nonce,
         )
         trouble = following.until_first_report()
         if trouble is None:
             return
-        left = self.stop(launch.job_url, tell)
+        # Of this launch alone: whoever has waited through a laptop's sleep may find another one in its place.
+        end, name = self._now() + REMOVAL_SECONDS, group_name(launch.job_url)
+        removal = Removal(self._aws, tell, lambda: self._now() < end, self._sleep, launch.nonce)
+        left = removal.from_outside(find_by_name(self._aws, name, launch.nonce))
         raise CloudError("\n".join([trouble, *left]))
 
     def list(self, job: Optional[str] = None) -> Sequence[Machine]:

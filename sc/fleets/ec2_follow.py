@@ -62,6 +62,8 @@ class Following:
     tell: Tell
     now: Callable[[], float]
     sleep: Callable[[float], None]
+    nonce: str = ""
+    """Of the launch; empty: of any."""
     _told: set[str] = field(default_factory=set)
     _failed: dict[str, str] = field(default_factory=dict)
     """Instance id -> the last lines of its boot."""
@@ -80,7 +82,7 @@ class Following:
         while True:
             worker = self._reported(self._start)
             if worker:
-                self._look_at_activities(find_by_name(self.aws, group_name(self.job_url)))
+                self._look_at_activities(self._find())
                 self._once(f"The first worker is at work: {worker}")
                 return None
             trouble = self._look()
@@ -93,9 +95,12 @@ class Following:
                 )
             self.sleep(POLL_SECONDS)
 
+    def _find(self) -> Found:
+        return find_by_name(self.aws, group_name(self.job_url), self.nonce)
+
     def _look(self) -> Optional[str]:
         """What there is now: a sentence if there is no hope."""
-        found = find_by_name(self.aws, group_name(self.job_url))
+        found = self._find()
         self._had_group = self._had_group or found.group is not None
         alive = self._look_at_machines(found)
         is_starting = self._look_at_activities(found)

@@ -48,6 +48,11 @@ BUSY = frozenset(
 Answer = TypeVar("Answer")
 
 
+def is_busy(error: Exception) -> bool:
+    """Whether AWS has no time for us now, and will have."""
+    return isinstance(error, AwsRefused) and error.code in BUSY
+
+
 class Patient:
     """An `Aws` that takes "too many at once" for "again"."""
 
@@ -82,7 +87,7 @@ class Patient:
             try:
                 return ask()
             except AwsRefused as error:
-                if error.code not in BUSY or waited >= PATIENCE_SECONDS:
+                if not is_busy(error) or waited >= PATIENCE_SECONDS:
                     raise
             seconds = pause * self._random.uniform(0.5, 1.0)
             self._sleep(seconds)

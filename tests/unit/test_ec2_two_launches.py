@@ -5,16 +5,22 @@ them apart (`sc.start_lease`); here it is away, and still neither takes away wha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional
 
 import pytest
 
+from sc.commands.stop import ask_of_others
 from sc.errors import CloudError, InputError
+from sc.fleets import Launch
+from sc.fleets.ec2 import Ec2Fleet
 from sc.fleets.ec2_aws import AwsRefused, Call
 from sc.fleets.ec2_launch import launch
+from sc.fleets.ec2_names import tag_list
 from sc.fleets.ec2_requests import Place, Plan
-from tests.fakes.aws import refused
+from tests.fakes import memory_storage
+from tests.fakes.aws import FakeAws, instance, refused
 from tests.unit.test_ec2_requests import plan
 
 PLACE = Place("vpc-1", ("subnet-a",), ("sg-1",))
@@ -221,3 +227,42 @@ def test_launch_that_fails_takes_away_all_of_its_own(operation: str) -> None:
     account.before = refuse
     assert isinstance(start(account, FIRST), AwsRefused)
     assert (account.templates, account.groups) == ({}, {})
+
+
+def test_whoever_slept_while_they_waited_ends_nothing_of_a_later_launch() -> None:
+    """Their own machines have ended, as the job has; AWS tells of them for an hour. Then somebody starts it anew."""
+    clock, url = memory_storage.Clock(), FIRST.job_url
+    in_group = {"Key": "aws:autoscaling:groupName", "Value": FIRST.name}
+
+    def tagged(one: Plan) -> list[dict[str, str]]:
+        return [in_group, *tag_list(one.tags)]
+
+    old = [instance(f"i-{n}", "terminated", FIRST.name, Tags=tagged(FIRST)) for n in range(2)]
+    new = instance("i-2", "pending", FIRST.name, Tags=tagged(SECOND))
+    group = {"AutoScalingGroupName": FIRST.name, "DesiredCapacity": 1, "Tags": tagged(SECOND)}
+    aws = FakeAws(
+        describe_auto_scaling_groups={"AutoScalingGroups": [group]},
+        describe_instances={"Reservations": [{"Instances": [*old, new]}]},
+        describe_scaling_activities={"Activities": []},
+        get_console_output={"Output": ""},
+    )
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    waiting = Launch(url, FIRST.recipe, 2, "", "", nonce=FIRST.nonce)
+    with pytest.raises(CloudError):
+        Ec2Fleet("eu-west-1", {}, aws, clock, sleep).follow(
+            waiting, memory_storage.MemoryStorage(clock), lambda line: None
+        )
+    assert aws.changes == []
+
+
+@pytest.mark.parametrize(("code", "is_raised"), [("Throttling", True), ("AccessDenied", False)])
+def test_stop_of_a_job_whose_owner_cannot_be_told_now_changes_nothing(
+    code: str, is_raised: bool
+) -> None:
+    aws = FakeAws(describe_auto_scaling_groups=refused(code))
+    fleet = Ec2Fleet("eu-west-1", {}, aws)
+    with pytest.raises(CloudError) if is_raised else nullcontext():
+        ask_of_others([FIRST.job_url], memory_storage.MemoryStorage(memory_storage.Clock()), fleet)

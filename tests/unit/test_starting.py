@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -12,8 +13,10 @@ from sc import commands_folder, paths
 from sc.commands.starting import Intended, check_sync, split_sync, start, start_alone, start_lease
 from sc.errors import BusyError, InputError, StorageError
 from sc.fleets import Launch, Machine, Tell
+from sc.holder import Holder
 from sc.model import Recipe
-from sc.staging import FIRST_PARTS, Job
+from sc.staging import FIRST_PARTS, Job, read_job
+from sc.start_lease import StartLease
 from sc.storage import Storage
 from tests.fakes.memory_storage import Clock, MemoryStorage
 
@@ -172,3 +175,78 @@ def test_sync_word_with_odd_names_names_the_folder_that_is_there(
 def test_sync_word_without_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--sync none:there: none is not a folder"):
         check_sync("none:there")
+
+
+def held(storage: Storage, clock: Clock, host: str) -> StartLease:
+    """A start by somebody of another machine, of whom nobody knows whether they live."""
+
+    def pause(seconds: float) -> None:
+        clock.now += seconds
+
+    holder = Holder(host, "user", 7, 1.0)
+    made = StartLease(storage, URL, f"of-{host}", holder, clock, pause, is_alive=lambda _: None)
+    made.acquire(lambda line: None)
+    return made
+
+
+def start_elsewhere(storage: MemoryStorage, clock: Clock) -> None:
+    """What happens while this laptop sleeps."""
+    clock.now += 3600
+    other = held(storage, clock, "b")
+    storage.put(paths.recipe(URL), b"of b")
+    storage.put(paths.part(URL, 0), b"of b")
+    other.release()
+
+
+def test_whoever_slept_before_the_place_is_cleared_clears_nothing(tmp_path: Path) -> None:
+    storage = MemoryStorage(Clock())
+
+    class Slow:
+        def acquire_for_job(self, tell: Tell) -> None:
+            start_elsewhere(storage, storage.clock)
+
+        def release_job(self) -> None: ...
+
+    lease = held(storage, storage.clock, "a")
+    slow = replace(intended(storage, Fleet(tmp_path)), claimant=Slow())  # type: ignore[arg-type]
+    with pytest.raises(BusyError):
+        start_alone(slow, parts(tmp_path), lambda line: None, lease)
+    assert storage.get(paths.recipe(URL)) == storage.get(paths.part(URL, 0)) == b"of b"
+
+
+def test_whoever_slept_and_is_interrupted_ends_no_machines_of_others(tmp_path: Path) -> None:
+    storage, fleet = MemoryStorage(Clock()), Fleet(tmp_path)
+    lease = held(storage, storage.clock, "a")
+
+    def interrupted() -> Iterator[bytes]:
+        for number, part in enumerate(parts(tmp_path)):
+            if number == 3 * FIRST_PARTS:
+                start_elsewhere(storage, storage.clock)
+                raise KeyboardInterrupt
+            yield part
+
+    with pytest.raises(KeyboardInterrupt):
+        start_alone(intended(storage, fleet), interrupted(), lambda line: None, lease)
+    assert (fleet.launches, fleet.stops) == (1, 0)
+
+
+def test_outputs_that_came_while_the_runs_were_waited_for_are_known(
+    tmp_path: Path,
+) -> None:
+    storage = MemoryStorage(Clock())
+    fresh = replace(
+        intended(storage, Fleet(tmp_path)), job=Job("job", OUT, PARTS, PARTS, is_fresh=True)
+    )
+
+    class Waits:
+        def acquire_for_job(self, tell: Tell) -> None:
+            storage.put(f"{OUT}/0/status_code", b"1")
+
+        def release_job(self) -> None: ...
+
+    for claimant, is_fresh in ((None, True), (Waits(), False)):
+        lease = held(storage, storage.clock, "a")
+        one = replace(fresh, claimant=claimant)  # type: ignore[arg-type]
+        start_alone(one, parts(tmp_path), lambda line: None, lease)
+        lease.release()
+        assert read_job(storage, URL).is_fresh == is_fresh
