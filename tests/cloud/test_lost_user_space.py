@@ -45,6 +45,12 @@ def inside(boot: Boot, path: str) -> Path:
     return Path(f"/proc/{boot.machine.pid}/root{path}")
 
 
+def is_up(boot: Boot) -> bool:
+    """Whether its bootstrap has begun. Before it has its own root, what is written inside goes to the host."""
+    has_begun = boot.machine is not None and boot.machine.pid is not None
+    return has_begun and inside(boot, "/run/sc/pids").exists()
+
+
 def go(boot: Boot, text: str) -> None:
     part = inside(boot, "/run/go.part")
     part.write_text(text + "\n")
@@ -84,8 +90,8 @@ def test_machines_that_lose_their_user_space_go_and_their_work_is_done(laptop: L
 
     def job_is_over() -> bool:
         for boot in cloud.alive():
-            if boot not in machines and boot.instance_id not in helped:
-                with suppress(OSError):  # it has only begun to boot
+            if boot not in machines and boot.instance_id not in helped and is_up(boot):
+                with suppress(OSError):  # it has just gone
                     go(boot, KILL_SHELL)
                     helped.add(boot.instance_id)
         return not cloud.leftovers()
