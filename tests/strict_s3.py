@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import threading
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Optional
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
 
 from tests.cloud.signing import Credentials, Request, read, sign
+from tests.fakes.http_server import http_server
 from tests.servers import S3Server
 
 SSE = "x-amz-server-side-encryption"
@@ -173,14 +173,5 @@ class _Handler(BaseHTTPRequestHandler):
 def strict_s3(server: S3Server) -> Iterator[Front]:
     front = Front(server)
     handler = type("Handler", (_Handler,), {"front": front})
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    listening.daemon_threads = True
-    front.url = f"http://127.0.0.1:{listening.server_port}"
-    thread = threading.Thread(target=listening.serve_forever)
-    thread.start()
-    try:
+    with http_server(handler) as front.url:
         yield front
-    finally:
-        listening.shutdown()
-        thread.join()
-        listening.server_close()

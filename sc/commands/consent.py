@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from sc import commands_folder
-from sc.commands.voice import command_line, mutter, say
+from sc.commands.asking import agreed
+from sc.commands.voice import command_line
 from sc.errors import InputError, ScError
 from sc.reports import printable
 
@@ -84,33 +84,15 @@ def ask(foreign: Foreign, is_granted: bool, words: Sequence[str]) -> None:
     """
     if is_granted:
         return
-    lines = [f"sc: {printable(line)}\n" for line in shown(foreign)]
-    mutter("".join(lines))
-    if not is_somebody_there():
+    lines = "".join(f"sc: {printable(line)}\n" for line in shown(foreign))
+    answer = agreed("Execute this here, with your rights and keys?", lines)
+    if answer is None:
         raise InputError(
             f"what is shown above comes from {foreign.url}, and would be executed here with your rights and keys: "
             f"if you trust all who may write there, say so with {command_line(*words, '--yes')}"
         )
-    question = "sc: Execute this here, with your rights and keys? [y/N] "
-    mutter(question)
-    if not sys.stderr.isatty():
-        with suppress(OSError), open("/dev/tty", "w", errors="backslashreplace") as terminal:
-            terminal.write("".join(lines) + question)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        say()
-    if answer.strip().lower() not in ("y", "yes"):
+    if not answer:
         raise InputError("nothing was executed, and nothing is changed")
-
-
-def is_somebody_there() -> bool:
-    """Whether a question may be answered: not where a shell has put us into the background."""
-    try:
-        return sys.stdin.isatty() and os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:  # a terminal, but not the one that this session belongs to
-        return True
-    except (AttributeError, ValueError):  # closed
-        return False
 
 
 def shown(foreign: Foreign) -> Iterator[str]:

@@ -72,7 +72,8 @@ def _ask(job_url: str, typed: str, is_granted: bool) -> None:
 
     Without a terminal this is how a machine is told to work, by a batch system, ssh or a service: it was sent there.
     """
-    from sc.commands.consent import ask, is_somebody_there, of_work
+    from sc.commands.asking import is_somebody_there
+    from sc.commands.consent import ask, of_work
 
     if is_granted or not is_somebody_there():
         return

@@ -95,9 +95,8 @@ class Ec2Fleet:
         if trouble is None:
             return
         # Of this launch alone: whoever has waited through a laptop's sleep may find another one in its place.
-        end, name = self._now() + REMOVAL_SECONDS, group_name(launch.job_url)
-        removal = Removal(self._aws, tell, lambda: self._now() < end, self._sleep, launch.nonce)
-        left = removal.from_outside(find_by_name(self._aws, name, launch.nonce))
+        removal = Removal.from_now(self._aws, tell, self._now, self._sleep, launch.nonce)
+        left = removal.from_outside_by_name(group_name(launch.job_url))
         raise CloudError("\n".join([trouble, *left]))
 
     def list(self, job: Optional[str] = None) -> Sequence[Machine]:
@@ -150,8 +149,8 @@ class Ec2Fleet:
         found = find_one(self._aws, job)
         if found.is_nothing:
             return []
-        leave, end = self._now() + leave_seconds, self._now() + leave_seconds + REMOVAL_SECONDS
-        removal = Removal(self._aws, tell, lambda: self._now() < end, self._sleep)
+        leave, seconds = self._now() + leave_seconds, leave_seconds + REMOVAL_SECONDS
+        removal = Removal.from_now(self._aws, tell, self._now, self._sleep, seconds=seconds)
         return removal.from_outside(found, lambda: self._now() < leave)
 
     def _plan(self, launch: Launch) -> Plan:

@@ -148,9 +148,10 @@ class _Answer(dict[str, Any]):
 
 def _say_who_pays(request: Any, **_: Any) -> None:
     """A handler of botocore, which has no parameter for that in HeadBucket."""
-    from sc.storage.s3_configured import ConfiguredSettings
+    from sc.s3_settings import settings
+    from sc.storage.s3_configured import configured
 
-    for name, value in ConfiguredSettings()().of_all().items():
+    for name, value in settings(configured()).of_all().items():
         request.headers[name] = value
 
 

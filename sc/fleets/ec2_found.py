@@ -70,7 +70,7 @@ class Found:
     @property
     def owners(self) -> list[str]:
         """The tags of whoever has started what is there; older versions have set none."""
-        alive = [one for one in self.instances if one["State"]["Name"] != "terminated"]
+        alive = filter(is_alive, self.instances)
         told = [from_tag_list(one).get(OWNER_TAG, "") for one in [self.group or {}, *alive]]
         return [owner for owner in dict.fromkeys([*told, self.template_owner]) if owner]
 

@@ -37,7 +37,7 @@ from sc.fleets.ec2_aws import Aws, AwsRefused, Boto3, Call
 from sc.fleets.ec2_found import find_by_name
 from sc.fleets.ec2_names import group_name
 from sc.fleets.ec2_patience import Patient
-from sc.fleets.ec2_remove import GONE, REMOVAL_SECONDS, Removal
+from sc.fleets.ec2_remove import GONE, Removal
 
 READY_FILE = "/var/lib/sc/ready"
 """There once the worker has proved that this image boots; the bootstrap's watchdog looks for it."""
@@ -247,7 +247,7 @@ class InstanceSide:
         try:
             if job_over and self._is_mine_to_remove():
                 tell(f"The job is over: {self.id} removes what was made for it")
-                removal = Removal(self._cloud(), tell, self._until(REMOVAL_SECONDS), self._sleep)
+                removal = Removal.from_now(self._cloud(), tell, self._now, self._sleep)
                 found = find_by_name(self._cloud(), self.group)
                 for sentence in removal.from_inside(found, self.id):
                     tell(sentence)
@@ -295,10 +295,6 @@ class InstanceSide:
         if self._aws is None:
             self._aws = Patient(self._connect(self.region), self._sleep, self._random)
         return self._aws
-
-    def _until(self, seconds: float) -> Callable[[], bool]:
-        end = self._now() + seconds
-        return lambda: self._now() < end
 
     def _seconds_until(self, action: str) -> float:
         import datetime

@@ -11,7 +11,7 @@ from sc.fleets.ec2_aws import Aws, AwsRefused, Call
 from sc.fleets.ec2_found import Found, find_by_name
 from sc.fleets.ec2_places import security_groups
 from sc.fleets.ec2_refusals import refusal_of
-from sc.fleets.ec2_remove import REMOVAL_SECONDS, Removal
+from sc.fleets.ec2_remove import Removal
 from sc.fleets.ec2_requests import (
     Plan,
     create_group,
@@ -49,13 +49,12 @@ def launch(
     """
     leftover = find_by_name(aws, plan.name)
     refuse_if_running(leftover)
-    end = now() + REMOVAL_SECONDS
     if not leftover.is_nothing:
         # Its parts are asked for one after the other: what has come between them is no leftover.
         leftover = find_by_name(aws, plan.name)
         refuse_if_running(leftover)
         tell("Removing what an earlier attempt left")
-        removal = Removal(aws, tell, lambda: now() < end, sleep)
+        removal = Removal.from_now(aws, tell, now, sleep)
         for sentence in removal.from_outside(leftover):
             tell(sentence)
     try:
@@ -65,9 +64,8 @@ def launch(
             _send_patiently(aws, call, plan, sleep)
     except BaseException:  # a Ctrl-C as well: nothing may stay that nobody knows of
         tell("That could not be finished: taking away what was made")
-        end = now() + REMOVAL_SECONDS
-        removal = Removal(aws, tell, lambda: now() < end, sleep, plan.nonce)
-        for sentence in removal.from_outside(find_by_name(aws, plan.name, plan.nonce)):
+        removal = Removal.from_now(aws, tell, now, sleep, plan.nonce)
+        for sentence in removal.from_outside_by_name(plan.name):
             tell(sentence)
         raise
     return frozenset(instance["InstanceId"] for instance in leftover.instances)

@@ -48,6 +48,24 @@ class Removal:
     """Of the launch whose things alone are taken away; empty: whatever the job has."""
     left: list[str] = field(default_factory=list)
 
+    @classmethod
+    def from_now(
+        cls,
+        aws: Aws,
+        tell: Tell,
+        now: Callable[[], float],
+        sleep: Sleep,
+        nonce: str = "",
+        seconds: float = REMOVAL_SECONDS,
+    ) -> Removal:
+        """One that waits for so long at most, by this clock."""
+        end = now() + seconds
+        return cls(aws, tell, lambda: now() < end, sleep, nonce)
+
+    def from_outside_by_name(self, name: str) -> list[str]:
+        """The same as `from_outside`, of all that there is under this name of a group."""
+        return self.from_outside(self._find(name))
+
     def from_outside(self, found: Found, leave_time: Check = lambda: False) -> list[str]:
         """End the machines, wait until they are gone, remove the rest. While `leave_time()` is true machines may
         leave by themselves, which saves what their runs printed. Returns `left`."""

@@ -14,6 +14,7 @@ from tests.servers import S3Server
 
 if TYPE_CHECKING:
     from tests.cloud.box import Cloud
+    from tests.cloud.laptop import Laptop
 
 
 def missing() -> str:
@@ -42,3 +43,26 @@ def cloud(tmp_path: Path, seaweed: S3Server) -> Iterator[Cloud]:
     with Cloud(tmp_path, seaweed) as box:
         yield box
     assert box.hypervisor.errors == []
+
+
+@pytest.fixture
+def new_laptop(cloud: Cloud, bucket: str, pyz: Path, tmp_path: Path) -> Laptop:
+    """A laptop before `sc setup`."""
+    from tests.cloud.laptop import Laptop
+
+    folder = tmp_path / "laptop"
+    folder.mkdir()
+    return Laptop(cloud, pyz, folder, bucket)
+
+
+@pytest.fixture
+def laptop(new_laptop: Laptop, bucket: str) -> Laptop:
+    """A laptop for which `sc setup` was run."""
+    return set_up(new_laptop, bucket)
+
+
+def set_up(new: Laptop, area: str) -> Laptop:
+    """Have machines use a bucket, or a prefix of it."""
+    done = new.run("setup", "--bucket", area)
+    assert done.returncode == 0, done.stdout
+    return new

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,20 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.bare
 
 SCALE = 3
-
-
-@pytest.fixture
-def laptop(request: pytest.FixtureRequest, bucket: str, pyz: Path, tmp_path: Path) -> Laptop:
-    """A laptop for which `sc setup` was run."""
-    cloud = request.getfixturevalue("cloud")
-    from tests.cloud.laptop import Laptop
-
-    folder = tmp_path / "laptop"
-    folder.mkdir()
-    made = Laptop(cloud, pyz, folder, bucket)
-    done = made.run("setup", "--bucket", bucket)
-    assert done.returncode == 0, done.stdout
-    return made
 
 
 def talk(laptop: Laptop, *words: str) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import pytest
 
+from tests.cloud.conftest import set_up
 from tests.cloud.laptop import JOB
 from tests.cloud.test_box import running
 
 if TYPE_CHECKING:
-    from tests.cloud.box import Cloud
     from tests.cloud.front import Hook
     from tests.cloud.laptop import Laptop
 
@@ -32,16 +31,9 @@ CHANGES = (
 
 
 @pytest.fixture
-def laptop(cloud: Cloud, bucket: str, pyz: Path, tmp_path: Path) -> Laptop:
-    """A laptop for which `sc setup` was run."""
-    from tests.cloud.laptop import Laptop
-
-    folder = tmp_path / "laptop"
-    folder.mkdir()
-    made = Laptop(cloud, pyz, folder, bucket)
-    done = made.run("setup", "--bucket", made.prefix)
-    assert done.returncode == 0, done.stdout
-    return made
+def laptop(new_laptop: Laptop) -> Laptop:
+    """One whose machines may use no more of the bucket than their job's prefix."""
+    return set_up(new_laptop, new_laptop.prefix)
 
 
 @pytest.mark.parametrize("root", ["bullseye", "trixie"])

@@ -25,20 +25,6 @@ KILL_SHELL = "read -r shell _ </run/sc/pids; kill -TERM $shell; sleep 1; kill -K
 KILL_BOTH = "kill -KILL $(cut -d ' ' -f 1 /run/sc/pids); sleep 1000"
 
 
-@pytest.fixture
-def laptop(request: pytest.FixtureRequest, bucket: str, pyz: Path, tmp_path: Path) -> Laptop:
-    """A laptop for which `sc setup` was run."""
-    cloud = request.getfixturevalue("cloud")
-    from tests.cloud.laptop import Laptop
-
-    folder = tmp_path / "laptop"
-    folder.mkdir()
-    made = Laptop(cloud, pyz, folder, bucket)
-    done = made.run("setup", "--bucket", bucket)
-    assert done.returncode == 0, done.stdout
-    return made
-
-
 def inside(boot: Boot, path: str) -> Path:
     """A file of a machine, as the host sees it."""
     assert boot.machine is not None

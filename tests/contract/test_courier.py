@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 
 from sc.fleets import courier
 from sc.s3_settings import Settings
+from tests.fakes.http_server import http_server
 from tests.fakes.job_facts import facts
 from tests.servers import KEYS, REGION, S3Server
 from tests.strict_s3 import Demands, strict_s3
@@ -48,13 +48,8 @@ class _Metadata(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def metadata() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Metadata)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(_Metadata) as url:
+        yield url
 
 
 def test_courier_obeys_what_the_bucket_demands(

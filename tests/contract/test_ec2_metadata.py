@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
 
 from sc.errors import CloudError
 from sc.fleets.ec2_instance import InstanceSide, Metadata
+from tests.fakes.http_server import http_server
 
 
 class Imds(BaseHTTPRequestHandler):
@@ -56,13 +56,8 @@ class Imds(BaseHTTPRequestHandler):
 @pytest.fixture
 def imds() -> Iterator[str]:
     Imds.tokens, Imds.asked, Imds.troubles = 0, 0, []
-    server = HTTPServer(("127.0.0.1", 0), Imds)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(Imds) as url:
+        yield url
 
 
 def test_the_metadata_service_is_asked_with_a_token_that_is_renewed(imds: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ import pytest
 
 from sc.storage import open_storage
 from tests.e2e.program import Program
+from tests.fakes.http_server import http_server
 from tests.servers import S3Server
 
 RUNS = 40
@@ -67,11 +67,8 @@ def refusing(s3_environment: S3Server) -> Iterator[dict[str, str]]:
     environment = dict(s3_environment.environment())
     name = next(one for one in environment if one.startswith("AWS_ENDPOINT_URL"))
     handler = type("Handler", (Refusing,), {"upstream": urlsplit(environment[name]).netloc})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {**environment, name: f"http://127.0.0.1:{server.server_port}"}
-    server.shutdown()
-    server.server_close()
+    with http_server(handler) as url:
+        yield {**environment, name: url}
 
 
 def write_batch(folder: Path, place: str) -> None:

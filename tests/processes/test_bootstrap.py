@@ -8,9 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from dataclasses import asdict, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ import pytest
 from sc.fleets import courier
 from sc.fleets.bootstrap import user_data
 from sc.fleets.proxies import machine_proxies
+from tests.fakes.http_server import http_server
 from tests.fakes.job_facts import HOSTILE, facts
 
 
@@ -81,23 +81,24 @@ class Answers(BaseHTTPRequestHandler):
 
 
 def test_courier_asks_through_the_proxy_but_for_metadata(tmp_path: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    here = f"http://127.0.0.1:{server.server_port}"
+    with http_server(Answers) as here:
+        fetch_through(here, tmp_path)
+    assert (tmp_path / "sc.pyz").read_bytes() == b"program"
+    through = [path for path in Answers.asked if path.startswith("http:")]
+    assert through == ["http://s3.nowhere.invalid/bucket/name/.sc/job/sc.pyz"]
+    assert len(Answers.asked) > len(through)
+
+
+def fetch_through(here: str, folder: Path) -> None:
+    """Run the courier with this proxy, which is also the metadata service."""
     told = replace(
         facts(),
         s3_endpoint="http://s3.nowhere.invalid",
         sha256=hashlib.sha256(b"program").hexdigest(),
         environment=machine_proxies({"HTTP_PROXY": here}),
     )
-    (tmp_path / "job.json").write_text(json.dumps(asdict(told)))
-    shutil.copy(courier.__file__, tmp_path / "courier.py")
+    (folder / "job.json").write_text(json.dumps(asdict(told)))
+    shutil.copy(courier.__file__, folder / "courier.py")
     environment = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": here, "PATH": os.environ["PATH"]}
     words = [sys.executable, "courier.py", "fetch", "sc.pyz"]
-    subprocess.run(words, cwd=tmp_path, env=environment, check=True, timeout=60)
-    server.shutdown()
-    server.server_close()
-    assert (tmp_path / "sc.pyz").read_bytes() == b"program"
-    through = [path for path in Answers.asked if path.startswith("http:")]
-    assert through == ["http://s3.nowhere.invalid/bucket/name/.sc/job/sc.pyz"]
-    assert len(Answers.asked) > len(through)
+    subprocess.run(words, cwd=folder, env=environment, check=True, timeout=60)
